@@ -1,0 +1,79 @@
+"""A loaded artifact that answers: mini-batches of photos -> probabilities, with torch.
+
+The serving engine and the check at the end of training are this same class, so a job cannot succeed
+with a model that the server would not load.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from artifact import archive, network
+from artifact.preprocess import pixels
+
+FLOAT_TOLERANCE = 0.01
+HALF_TOLERANCE = 0.05
+"""Smallest tolerances recorded: float32 kernels of two processors differ in the last bits, bfloat16
+has 8 bits of precision."""
+
+
+class Classifier:
+    """`precision` is `float32` or `bfloat16`. Raises archive.ArtifactError where the files do not fit."""
+
+    def __init__(self, model_dir: Path, device: str = "cpu", precision: str = "float32") -> None:
+        self.folder = archive.find(model_dir)
+        self.description = archive.read_description(self.folder)
+        archive.check_files(self.folder, self.description)
+        self.device = torch.device(device)
+        self.dtype = getattr(torch, precision)
+        described = self.description
+        size = described.preprocessing.image_size
+        try:
+            with network.WithoutWeights():  # random weights would be replaced at once
+                self.network = network.build(
+                    described.network, len(described.labels), described.hidden_units, size
+                )
+            weights = load_file(self.folder / archive.WEIGHTS, device=str(self.device))
+            network.load(self.network, weights)
+        except (network.NetworkError, SafetensorError, RuntimeError) as error:
+            first = " ".join(str(error).split())[:300]
+            raise archive.ArtifactError(
+                f"{archive.WEIGHTS} does not fit {described.network}: {first}"
+            ) from error
+        self.network.eval().to(dtype=self.dtype, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def classify(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that is
+        normalised already."""
+        batch = torch.from_numpy(images).to(self.device)
+        if batch.dtype == torch.uint8:
+            described = self.description.preprocessing
+            batch = network.normalise(batch, described.mean, described.std)
+        batch = batch.to(dtype=self.dtype, memory_format=torch.channels_last)
+        logits = self.network(batch).float()
+        probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
+        return probabilities
+
+    def reference(self) -> NDArray[np.float32]:
+        """Probabilities of the artifact's reference image, through a photo's whole way."""
+        data = (self.folder / archive.REFERENCE).read_bytes()
+        one = pixels(data, self.description.preprocessing)
+        answer: NDArray[np.float32] = self.classify(one[None])[0]
+        return answer
+
+
+def distance(answer: NDArray[np.float32], expected: list[float]) -> float:
+    """Largest difference of one probability; infinite where the answer is not a distribution."""
+    if answer.shape != (len(expected),) or not np.isfinite(answer).all():
+        return float("inf")
+    return float(np.abs(answer - np.asarray(expected, np.float32)).max())
+
+
+def tolerance(precision: str, seen: float) -> float:
+    floor = FLOAT_TOLERANCE if precision == "float32" else HALF_TOLERANCE
+    return max(floor, 4 * seen)

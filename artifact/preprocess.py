@@ -1,0 +1,176 @@
+"""Bytes of a photo -> the pixels that the network sees: one function for training and serving.
+
+Pillow and numpy only. The result is uint8; scaling to the network's float range is arithmetic of the
+network's side (`artifact.network.normalise`), so that both sides move a quarter of the bytes.
+"""
+
+import io
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (  # noqa: F401  the plugins of the formats below: naming them saves loading all
+    BmpImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""Pillow's names of the formats that are read; no other decoder is ever opened."""
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+MAX_PIXELS = 50_000_000
+"""Pixels of one photo in training: 50 megapixels decode to 150 MB."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Per channel, of pixels scaled to [0, 1]; what torchvision's published weights were trained with."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how the camera was held."""
+
+Pixels = NDArray[np.uint8]
+
+# our own limit is checked from the header, with a message of ours; Pillow's would only warn first
+Image.MAX_IMAGE_PIXELS = None
+
+
+class PhotoError(ValueError):
+    """The bytes are not a photo of a known format, or a damaged one."""
+
+
+class PhotoTooLargeError(PhotoError):
+    """The header declares more pixels than the limit; nothing was decoded."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Numbers and rules that travel in the artifact.
+
+    The shorter side is resized to `resize`, then the middle `image_size` x `image_size` is cut out.
+    """
+
+    image_size: int
+    resize: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: str = "bilinear"
+    orientation: str = "exif"
+    alpha: str = "white"
+    frame: str = "first"
+
+    @classmethod
+    def for_size(cls, image_size: int) -> "Preprocessing":
+        """torchvision's ratio of 256 to 224; small pictures keep their edges, they have no margin."""
+        resize = round(image_size * 256 / 224) if image_size >= 128 else image_size
+        return cls(image_size=image_size, resize=resize)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Raises ValueError for rules that this version does not know: guessing would be silent."""
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise ValueError(f"preprocessing holds {sorted(values)}, expected {sorted(known)}")
+        made = cls(
+            **{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])},
+        )
+        rules = (made.interpolation, made.orientation, made.alpha, made.frame)
+        if rules != ("bilinear", "exif", "white", "first"):
+            raise ValueError(f"preprocessing rules {rules} are not known")
+        if not 1 <= made.image_size <= made.resize <= 8192:
+            raise ValueError(f"image_size={made.image_size} and resize={made.resize} cannot be")
+        if len(made.mean) != 3 or len(made.std) != 3 or min(made.std) <= 0:
+            raise ValueError(f"mean={made.mean} and std={made.std} cannot be")
+        return made
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def open_photo(data: bytes, shortest: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decodes to RGB, upright, at a reduced scale where that leaves at least 2 x `shortest` pixels.
+
+    The factor of 2 keeps the later resize a real average (the same factor as Pillow's thumbnail).
+    Raises PhotoTooLargeError before decoding, PhotoError for anything that is not a whole photo.
+    """
+    if not data:
+        raise PhotoError("0 bytes: there is no photo")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise PhotoTooLargeError(
+                f"{width}x{height} is {width * height:,} pixels; the limit is {max_pixels:,}"
+            )
+        if width < 1 or height < 1:
+            raise PhotoError(f"{width}x{height} pixels: there is no photo")
+        image.draft("RGB", (2 * shortest, 2 * shortest))  # JPEG only; a no-op elsewhere
+        image.load()
+        return _rgb(_upright(image))
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        names = ", ".join("WebP" if name == "WEBP" else name for name in FORMATS)
+        raise PhotoError(
+            f"{len(data)} bytes that start with {data[:12]!r} are none of {names}"
+        ) from None
+    except Exception as error:
+        # damaged files come out of Pillow's decoders as OSError, SyntaxError, ValueError, struct.error,
+        # IndexError, zlib.error ...; memory is not the photo's fault
+        if isinstance(error, MemoryError):
+            raise
+        raise PhotoError(f"damaged photo: {error or type(error).__name__}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        if image.getexif().get(ORIENTATION, 1) == 1:
+            return image  # the common case: transposing would copy the photo
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block says nothing about the pixels, which have been decoded
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB of any mode: 16-bit scaled by 257, CMYK converted, transparent pixels over white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image)
+        return Image.fromarray((deep // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise PhotoError(f"32-bit pixels (mode {image.mode}); save the photo with 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(background, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """An RGB image -> H x W x 3 uint8, H = W = `image_size`: resized, then the middle cut out.
+
+    Resizing reads only the box that is kept, in one pass: no pixel is computed to be cut away.
+    """
+    side, width, height = preprocessing.image_size, image.width, image.height
+    box_side = min(width, height) * side / preprocessing.resize
+    left, top = (width - box_side) / 2, (height - box_side) / 2
+    resized = image.resize(
+        (side, side),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + box_side, top + box_side),
+    )
+    return np.asarray(resized)
+
+
+def pixels(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Bytes of a photo -> H x W x 3 uint8. Raises PhotoError."""
+    return fit(open_photo(data, preprocessing.resize, max_pixels), preprocessing)

@@ -1,0 +1,41 @@
+"""The image's first process: one word -> that program, in place of this one.
+
+`execvp` and no shell, so that the program is the process that the platform's SIGTERM reaches.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+GUNICORN_CONFIG = Path(__file__).with_name("gunicorn.conf.py")
+
+# -P: the folder that the container was started in may hold a train.py of the user's
+PROGRAMS: dict[str, tuple[str, list[str]]] = {
+    "train": (
+        "trains a classifier on the photos in /opt/ml/input/data",
+        [sys.executable, "-P", "-m", "container.supervisor", "train"],
+    ),
+    "serve": (
+        "serves the model in /opt/ml/model on port 8080",
+        [sys.executable, "-P", "-m", "gunicorn", "-c", str(GUNICORN_CONFIG), "serve.app:create_app()"],
+    ),
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:<8}{meaning}" for name, (meaning, _) in PROGRAMS.items()]
+    return "\n".join(["usage: docker run IMAGE PROGRAM, where PROGRAM is one of", *lines])
+
+
+def main(arguments: list[str]) -> None:
+    word = arguments[0] if arguments else ""
+    if len(arguments) != 1 or word not in PROGRAMS:
+        said = f"unknown program {word!r}" if word not in PROGRAMS else f"{word} takes no arguments"
+        print(f"{said}\n{usage()}", file=sys.stderr)
+        sys.exit(2)
+    command = PROGRAMS[word][1]
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,122 @@
+"""The platform's folder tree and configuration files, read once at the edge.
+
+The tree is `/opt/ml` unless SAGEMAKER_BASE_DIR names another one, as the platform's own toolkits
+have it. Nothing else in the project knows these paths.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from container.failure import ChannelError, HyperparameterError
+
+BASE_DIR = "SAGEMAKER_BASE_DIR"
+
+
+def base(environment: dict[str, str] | None = None) -> Path:
+    environment = dict(os.environ) if environment is None else environment
+    return Path(environment.get(BASE_DIR) or "/opt/ml")
+
+
+@dataclass(frozen=True)
+class Paths:
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "input" / "config"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "input" / "data"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output"
+
+    @property
+    def output_data(self) -> Path:
+        return self.root / "output" / "data"
+
+    @property
+    def tensors(self) -> Path:
+        return self.root / "output" / "tensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training job as the platform describes it; values are as they came."""
+
+    name: str
+    paths: Paths
+    hyperparameters: dict[str, Any]
+    channels: dict[str, Path]
+    hosts: list[str]
+    current_host: str
+    debug_hook_config: Path | None
+
+    @classmethod
+    def read(cls, root: Path, environment: dict[str, str] | None = None) -> "Job":
+        """Raises ChannelError or HyperparameterError where a file is there but not usable."""
+        environment = dict(os.environ) if environment is None else environment
+        paths = Paths(root)
+        hyperparameters = _object(paths.config / "hyperparameters.json", HyperparameterError)
+        resources = _object(paths.config / "resourceconfig.json", ChannelError)
+        hosts = resources.get("hosts") or ["algo-1"]
+        hook = environment.get("SMDEBUG_CONFIG_FILE_PATH")
+        hook_path = Path(hook) if hook else paths.config / "debughookconfig.json"
+        return cls(
+            name=environment.get("TRAINING_JOB_NAME", ""),
+            paths=paths,
+            hyperparameters=hyperparameters,
+            channels=_channels(paths),
+            hosts=hosts,
+            current_host=resources.get("current_host") or hosts[0],
+            debug_hook_config=hook_path if hook_path.is_file() else None,
+        )
+
+
+def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is missing: the platform may leave it out."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as bad:
+        raise error(f"{path.name} is not JSON: {bad}", f"write a JSON object to {path}") from bad
+    if not isinstance(value, dict):
+        raise error(
+            f"{path.name} holds a {type(value).__name__}, not an object",
+            f"write a JSON object to {path}",
+        )
+    return value
+
+
+def _channels(paths: Paths) -> dict[str, Path]:
+    """Channel name -> folder: those that the platform configured, else the folders that are there."""
+    configured = _object(paths.config / "inputdataconfig.json", ChannelError)
+    if not configured:
+        if not paths.data.is_dir():
+            return {}
+        folders = sorted(path for path in paths.data.iterdir() if path.is_dir())
+        return {path.name: path for path in folders if not path.name.startswith(".")}
+    problems = []
+    for name, settings in configured.items():
+        mode = settings.get("TrainingInputMode", "File") if isinstance(settings, dict) else "File"
+        if mode == "Pipe":
+            problems.append(f"{name}: TrainingInputMode 'Pipe' has no folder; use File or FastFile")
+        elif not (paths.data / name).is_dir():
+            problems.append(f"{name}: no folder {paths.data / name}")
+    if problems:
+        raise ChannelError(f"{len(problems)} channels cannot be read", details=problems)
+    return {name: paths.data / name for name in configured}

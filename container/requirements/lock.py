@@ -1,0 +1,67 @@
+"""Writes the lock files beside it from the `.in` files: every version and hash, for every platform.
+
+    python container/requirements/lock.py
+
+One resolution covers all of them, so that no two locks disagree. What only torch pulls in stands in
+`torch.txt`, because another index (`TORCH_INDEX`) has other builds of it; `torch-needs.txt` is the
+part of it that every build needs, whatever the index.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYTHON = "3.11"
+HARDWARE = re.compile(r"^(torch|torchvision|triton|nvidia-.*|cuda-.*)$")
+"""Packages of torch's CUDA build, and the builds themselves."""
+
+
+def resolve(*names: str, constraints: Path | None = None) -> dict[str, str]:
+    """Package name -> its block of the lock: pin, marker and hashes."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
+    command += ["--python-version", PYTHON, "--generate-hashes", "--no-header", "--no-annotate"]
+    if constraints:
+        command += ["--constraint", str(constraints)]
+    text = subprocess.run(
+        [*command, *(str(HERE / f"{name}.in") for name in names)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    blocks: dict[str, str] = {}
+    for block in re.split(r"\n(?=\S)", text.strip()):
+        name = re.split(r"[=<>!~ ;\[@]", block, maxsplit=1)[0]
+        # one package may have two blocks, for two ranges of Python
+        blocks[name] = f"{blocks[name]}\n{block}" if name in blocks else block
+    return blocks
+
+
+def write(name: str, blocks: dict[str, str]) -> None:
+    body = "\n".join(blocks[key] for key in sorted(blocks))
+    (HERE / f"{name}.txt").write_text(f"# Written by lock.py: edit the .in files.\n{body}\n")
+
+
+def main() -> None:
+    everything = resolve("app", "torch", "platform", "develop")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(everything.values()))
+        file.flush()
+        pins = Path(file.name)
+        app = resolve("app", constraints=pins)
+        torch = {k: v for k, v in resolve("app", "torch", constraints=pins).items() if k not in app}
+        shared = app.keys() | torch.keys()
+        platform = resolve("app", "torch", "platform", constraints=pins)
+        develop = resolve("app", "torch", "develop", constraints=pins)
+    write("app", app)
+    write("torch", torch)
+    write("torch-needs", {k: v for k, v in torch.items() if not HARDWARE.match(k)})
+    write("platform", {k: v for k, v in platform.items() if k not in shared})
+    write("develop", {k: v for k, v in develop.items() if k not in shared})
+    write("build", resolve("build"))
+
+
+if __name__ == "__main__":
+    main()

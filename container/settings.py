@@ -1,0 +1,154 @@
+"""Settings of the server: environment variables, declared once, all mistakes reported at once."""
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from container import resources
+from container.failure import SettingError
+
+MIB = 1 << 20
+T = TypeVar("T")
+
+
+def declare(
+    default: T,
+    meaning: str,
+    *names: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> T:
+    """A setting: its environment variables (the first that is set counts), type and range."""
+    metadata = {"names": names, "meaning": meaning, "low": low, "high": high, "choices": choices}
+    # dataclasses' own typing: the field stands for a value of the default's type
+    return field(default=default, metadata=metadata)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    port: int = declare(
+        8080, "Port of the server.", "SAGEMAKER_BIND_TO_PORT", low=1, high=65535
+    )
+    timeout_seconds: int = declare(
+        60,
+        "Time for one request; the platform gives up after 60 s, batch transform later.",
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+        "MODEL_SERVER_TIMEOUT",
+        low=1,
+        high=3600,
+    )
+    http_threads: int = declare(
+        0,
+        "Requests read and decoded at a time; 0 plans them from the processors.",
+        "HTTP_THREADS",
+        low=0,
+        high=256,
+    )
+    max_payload_mib: int = declare(
+        25,
+        "Largest request body in MiB; 413 above it.",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB",
+        low=1,
+        high=1024,
+    )
+    max_pixels: int = declare(
+        50_000_000,
+        "Most pixels of one photo, read from its header before decoding; 413 above it.",
+        "MAX_PIXELS",
+        low=1,
+        high=500_000_000,
+    )
+    max_items: int = declare(
+        64, "Most photos in one request; 413 above it.", "MAX_ITEMS", low=1, high=4096
+    )
+    queue_images: int = declare(
+        256,
+        "Photos that may wait for the engine; 503 with Retry-After beyond it.",
+        "QUEUE_IMAGES",
+        low=1,
+        high=65536,
+    )
+    batch_images: int = declare(
+        8, "Most photos in one mini-batch of the engine.", "BATCH_IMAGES", low=1, high=1024
+    )
+    engine_threads: int = declare(
+        0,
+        "Processor threads of one engine; 0 plans them from the processors.",
+        "ENGINE_THREADS",
+        low=0,
+        high=1024,
+    )
+    precision: str = declare(
+        "auto",
+        "Arithmetic of the engine; auto takes bfloat16 where the hardware multiplies in it.",
+        "PRECISION",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    top_k: int = declare(
+        5, "Labels per answer where the request names no top_k.", "TOP_K", low=1, high=100_000
+    )
+    accept: str = declare(
+        "application/json",
+        "Type of the answer where the request's Accept leaves it open.",
+        "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
+        choices=(
+            "application/json",
+            "application/json;verbose",
+            "application/jsonlines",
+            "text/csv",
+            "application/x-npy",
+        ),
+    )
+    log_level: str = declare(
+        "info",
+        "Least severe line that is logged.",
+        "LOG_LEVEL",
+        choices=("debug", "info", "warning", "error"),
+    )
+
+    @classmethod
+    def read(cls, environment: dict[str, str] | None = None) -> "Settings":
+        """Raises SettingError with every value that cannot be used."""
+        environment = dict(os.environ) if environment is None else environment
+        values: dict[str, Any] = {}
+        mistakes = []
+        for setting in fields(cls):
+            for name in setting.metadata["names"]:
+                if not environment.get(name):
+                    continue
+                try:
+                    values[setting.name] = _parse(environment[name], setting)
+                except ValueError as error:
+                    mistakes.append(f"{name}={environment[name]!r}: expected {error}")
+                break
+        if mistakes:
+            raise SettingError(f"{len(mistakes)} settings cannot be used", details=mistakes)
+        return cls(**values)
+
+    @property
+    def max_payload_bytes(self) -> int:
+        return self.max_payload_mib * MIB
+
+    @property
+    def planned_http_threads(self) -> int:
+        """Decoding needs a processor each; waiting for the engine and slow clients need none."""
+        return self.http_threads or min(64, 8 + 4 * resources.cpu_count())
+
+
+def _parse(text: str, setting: Any) -> int | str:
+    """The value, or a ValueError that says what was expected."""
+    choices, low, high = (setting.metadata[key] for key in ("choices", "low", "high"))
+    if setting.type is str:
+        value = "".join(text.lower().split())
+        if choices and value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return value
+    expected = f"a whole number from {low} to {high}"
+    try:
+        number = int(text.strip())
+    except ValueError:
+        raise ValueError(expected) from None
+    if not low <= number <= high:
+        raise ValueError(expected)
+    return number

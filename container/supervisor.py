@@ -1,0 +1,144 @@
+"""Starts a job's program, passes signals on, and turns any death into a failure reason.
+
+    python -m container.supervisor train
+
+It stays so small that it survives what kills the program: the kernel's memory killer picks the
+large process, and this one is left to say so. As process 1 it also buries orphans.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+
+from container import failure, opt_ml, resources
+
+GRACE_SECONDS = 100
+"""The platform kills 120 s after SIGTERM; the reason must be on disk before."""
+
+GIB = 1 << 30
+
+
+def child_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Threads planned from this container's share; caches in a scratch folder, never under HOME."""
+    scratch = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    planned = {
+        "OMP_NUM_THREADS": str(resources.cpu_count()),
+        "PYTHONUNBUFFERED": "1",
+        "MPLCONFIGDIR": str(scratch / "matplotlib"),
+        "TORCH_HOME": str(scratch / "torch"),
+        "XDG_CACHE_HOME": str(scratch),
+    }
+    return {**planned, **environment}
+
+
+def explain(status: int, before: resources.Memory, after: resources.Memory) -> failure.Failure:
+    """What a wait status means; `status` is a Popen return code, negative for a signal."""
+    if status >= 0:
+        return failure.InternalError(f"the program ended with exit code {status} and no reason")
+    name = signal.Signals(-status).name
+    peak = f"{after.peak / GIB:.1f}" if after.peak else "unknown"
+    limit = f"{after.limit / GIB:.1f}" if after.limit else "unlimited"
+    if -status == signal.SIGKILL and after.kills > before.kills:
+        return failure.HostMemoryError(f"killed by the kernel: peak {peak} of {limit} GiB")
+    if -status == signal.SIGKILL:
+        return failure.HostMemoryError(
+            f"killed with SIGKILL from outside (memory peak {peak} of {limit} GiB): "
+            "most often the machine was out of memory"
+        )
+    if -status == signal.SIGBUS:
+        return failure.SharedMemoryError("the program died with SIGBUS: no room in /dev/shm")
+    if -status in (signal.SIGTERM, signal.SIGINT):
+        return failure.InterruptedFailure(f"stopped by {name} before there was anything to keep")
+    return failure.InternalError(f"the program died with {name}")
+
+
+def run(command: list[str], output: Path) -> int:
+    """Runs `command` to its end; returns the exit code for the platform: 0, or 1 with a reason."""
+    (output / "failure").unlink(missing_ok=True) if output.is_dir() else None
+    before = resources.memory()
+    child = subprocess.Popen(
+        command, env=child_environment(dict(os.environ)), start_new_session=True
+    )
+
+    def give_up() -> None:
+        late = failure.InterruptedFailure(f"did not end within {GRACE_SECONDS} s of SIGTERM")
+        failure.write(output, failure.reason(late))
+
+    timer = threading.Timer(GRACE_SECONDS, give_up)
+    timer.daemon = True
+
+    def forward(signum: int, frame: FrameType | None) -> None:
+        if not timer.is_alive() and not timer.finished.is_set():
+            timer.start()
+        child.send_signal(signal.SIGTERM)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, forward)
+    status = _wait(child.pid)
+    timer.cancel()
+    _kill_group(child.pid)
+    if status == 0:
+        return 0
+    died = explain(status, before, resources.memory())
+    failure.write(output, failure.reason(died))
+    _last_words(output, failure.reason(died))
+    return 1
+
+
+def _wait(pid: int) -> int:
+    """The return code of `pid`; every other child that ends meanwhile is an orphan, and reaped."""
+    while True:
+        ended, status = os.wait()
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # nothing left, or (macOS) only zombies
+        return
+
+
+def _last_words(output: Path, fallback: str) -> None:
+    """Wrappers show only the tail of a log: the reason is the last thing in it."""
+    try:
+        text = (output / "failure").read_text(encoding="utf-8") or fallback
+    except OSError:
+        text = fallback
+    print(f"job failed: {text.splitlines()[0]}", file=sys.stderr, flush=True)
+
+
+def give_back(paths: opt_ml.Paths) -> None:
+    """As root, hands what was written to the owner of the mounted folder, so that it can be deleted."""
+    if os.getuid() != 0:
+        return
+    for folder in (paths.model, paths.output, paths.checkpoints):
+        try:
+            owner = folder.stat()
+        except OSError:
+            continue
+        if owner.st_uid == 0:
+            continue
+        for path in [*folder.rglob("*")]:
+            try:
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            except OSError as error:
+                print(f"cannot give {path} back: {error}", file=sys.stderr)
+
+
+def main(program: str) -> int:
+    paths = opt_ml.Paths(opt_ml.base())
+    try:
+        return run([sys.executable, "-P", "-m", program], paths.output)
+    finally:
+        give_back(paths)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
