@@ -44,7 +44,7 @@ class Classifier:
             raise archive.ArtifactError(
                 f"{archive.WEIGHTS} does not fit {described.network}: {first}"
             ) from error
-        self.network.eval().to(dtype=self.dtype, memory_format=torch.channels_last)
+        self.network.eval().to(self.dtype).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def classify(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:

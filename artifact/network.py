@@ -91,17 +91,27 @@ def build(
     return network
 
 
-def check(name: str, num_classes: int, hidden_units: Sequence[int], image_size: int) -> None:
-    """Raises NetworkError where the network cannot take photos of this size; allocates nothing."""
+def check(
+    name: str,
+    num_classes: int,
+    hidden_units: Sequence[int],
+    image_size: int,
+    train_on_one: bool = False,
+) -> None:
+    """Raises NetworkError where the network cannot take photos of this size, or, `train_on_one`,
+    cannot be trained on one photo at a time; allocates nothing."""
     try:
         with WithoutWeights():
-            network = build(name, num_classes, hidden_units, image_size).eval()
-        network.to("meta")(torch.empty(2, 3, image_size, image_size, device="meta"))
+            network = build(name, num_classes, hidden_units, image_size).to("meta")
+        images = 1 if train_on_one else 2
+        network.train(train_on_one)
+        network(torch.empty(images, 3, image_size, image_size, device="meta"))
     except NetworkError:
         raise
     except (RuntimeError, ValueError, AssertionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkError(f"{name} cannot take image_size={image_size}: {first}") from error
+        batch = " in mini-batches of 1" if train_on_one else ""
+        raise NetworkError(f"{name} cannot take image_size={image_size}{batch}: {first}") from error
 
 
 def head_path(network: nn.Module) -> str:
@@ -117,7 +127,7 @@ def head_path(network: nn.Module) -> str:
         and not path.endswith("out_proj")
     ]
     last = paths[-1]
-    parent = last.rpartition(".")[0]
+    parent: str = last.rpartition(".")[0]
     return parent if isinstance(network.get_submodule(parent), Head) else last
 
 
@@ -162,9 +172,7 @@ def head_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     return head(network).parameters()
 
 
-def normalise(
-    pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]
-) -> torch.Tensor:
+def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """N x H x W x 3 uint8 -> N x 3 x H x W float32, channels last, (pixel / 255 - mean) / std."""
     images = pixels.permute(0, 3, 1, 2).to(torch.float32)
     shape = (1, 3, 1, 1)

@@ -17,7 +17,15 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
     ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
-        [sys.executable, "-P", "-m", "gunicorn", "-c", str(GUNICORN_CONFIG), "serve.app:create_app()"],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "gunicorn",
+            "-c",
+            str(GUNICORN_CONFIG),
+            "serve.app:create_app()",
+        ],
     ),
 }
 

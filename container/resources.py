@@ -55,8 +55,10 @@ def _field(text: str | None, name: str) -> int:
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """Processors that the control group allows, or None where it sets no limit."""
-    quota, period = (_group_file(root, "", "cpu.max") or "max").split()[:2] or ["max", "0"]
-    if quota == "max":
+    version_2 = (_group_file(root, "", "cpu.max") or "").split()
+    if len(version_2) == 2:
+        quota, period = version_2
+    else:
         quota = (_group_file(root, "cpu", "cpu.cfs_quota_us") or "-1").strip()
         period = (_group_file(root, "cpu", "cpu.cfs_period_us") or "100000").strip()
     return int(quota) / int(period) if quota.isdigit() and int(period) else None

@@ -27,9 +27,7 @@ def declare(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    port: int = declare(
-        8080, "Port of the server.", "SAGEMAKER_BIND_TO_PORT", low=1, high=65535
-    )
+    port: int = declare(8080, "Port of the server.", "SAGEMAKER_BIND_TO_PORT", low=1, high=65535)
     timeout_seconds: int = declare(
         60,
         "Time for one request; the platform gives up after 60 s, batch transform later.",

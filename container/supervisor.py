@@ -59,7 +59,8 @@ def explain(status: int, before: resources.Memory, after: resources.Memory) -> f
 
 def run(command: list[str], output: Path) -> int:
     """Runs `command` to its end; returns the exit code for the platform: 0, or 1 with a reason."""
-    (output / "failure").unlink(missing_ok=True) if output.is_dir() else None
+    if output.is_dir():
+        (output / "failure").unlink(missing_ok=True)  # of an earlier run in the same folder
     before = resources.memory()
     child = subprocess.Popen(
         command, env=child_environment(dict(os.environ)), start_new_session=True

@@ -1,0 +1,1 @@
+"""One training job: photos in folders -> a checked artifact, metrics and pictures."""

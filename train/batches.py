@@ -1,0 +1,207 @@
+"""Mini-batches: which photos make which update, decoded in worker processes.
+
+An update of `batch_size` images is made of micro-batches, which is what a worker decodes and what the
+network sees at a time. Everything random depends on the seed, the epoch and the photo alone, so that
+any part of any epoch can be repeated: with other workers, or after an interruption.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from artifact.preprocess import PhotoError, Preprocessing, open_photo
+from container import resources
+from train.augmentation import Augmentation
+from train.index import Index
+
+SHARED_MEMORY_SHARE = 0.5
+"""Part of the free shared memory that batches in flight may fill."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One micro-batch: positions in the index, and its place in the update."""
+
+    epoch: int
+    step: int
+    positions: NDArray[np.int64]
+    images: int
+    """Images of the whole update that it is a part of."""
+    last: bool
+
+
+@dataclass
+class MicroBatch:
+    spec: Spec
+    pixels: torch.Tensor
+    """N x H x W x 3 uint8."""
+    targets: torch.Tensor
+    """N int64."""
+    bad: list[str] = field(default_factory=list)
+    """Files that could not be decoded, left out of the batch."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    workers: int
+    prefetch: int
+    note: str = ""
+
+
+def plan(asked: int, micro_bytes: int, device: str) -> Plan:
+    """Worker processes and micro-batches in flight, cut to the shared memory that is free.
+
+    `asked` is -1 for: half the processors where the network computes on them too, else one each.
+    """
+    cpus = resources.cpu_count()
+    workers = asked if asked >= 0 else (max(1, cpus // 2) if device == "cpu" else min(cpus, 16))
+    free = resources.shared_memory_bytes() or 0
+    room = int(free * SHARED_MEMORY_SHARE) // max(micro_bytes, 1)
+    # a worker holds the batches it has made ahead, and the one that it is making
+    if not workers or workers * 3 <= room:
+        return Plan(workers, 2)
+    fewer = min(workers, room // 2)
+    note = (
+        f"/dev/shm has {free >> 20} MiB free, too little for {workers} workers: "
+        f"{fewer} workers, 1 batch ahead"
+    )
+    return Plan(fewer, 1, note)
+
+
+def micro_sizes(images: int, limit: int) -> list[int]:
+    """Near-equal parts of an update, none above `limit` unless that left one image alone: batch
+    normalisation cannot learn from one."""
+    parts = max(1, min(-(-images // limit), images // 2))
+    return [len(part) for part in np.array_split(np.arange(images), parts)]
+
+
+def schedule_epoch(
+    samples: int, batch_size: int, micro: int, seed: int, epoch: int
+) -> Iterator[Spec]:
+    """All micro-batches of one epoch, in order. The rest after the last full mini-batch is an update
+    of its own, unless it is a single image, which joins the one before."""
+    order = np.random.default_rng([seed, epoch]).permutation(samples)
+    starts = list(range(0, samples, batch_size))
+    if len(starts) > 1 and samples - starts[-1] == 1:
+        starts.pop()
+    for step, start in enumerate(starts):
+        end = starts[step + 1] if step + 1 < len(starts) else samples
+        sizes = micro_sizes(end - start, micro)
+        for number, size in enumerate(sizes):
+            positions = order[start : start + size]
+            yield Spec(epoch, step, positions, end - start, number == len(sizes) - 1)
+            start += size
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    full, rest = divmod(samples, batch_size)
+    return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
+
+
+class Photos(Dataset[MicroBatch]):
+    """Spec -> MicroBatch; what a worker process runs."""
+
+    def __init__(
+        self, index: Index, preprocessing: Preprocessing, augmentation: str, seed: int
+    ) -> None:
+        self.index = index
+        self.preprocessing = preprocessing
+        self.augment = Augmentation(augmentation, preprocessing)
+        self.seed = seed
+
+    def __getitem__(self, spec: Spec) -> MicroBatch:
+        images, targets, bad = [], [], []
+        for position in spec.positions:
+            try:
+                images.append(self._photo(int(position), spec.epoch))
+                targets.append(int(self.index.targets[position]))
+            except (PhotoError, OSError) as error:
+                bad.append(f"{self.index.channel}/{self.index.name(int(position))}: {error}")
+        side = self.preprocessing.image_size
+        stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
+        return MicroBatch(
+            spec, torch.from_numpy(stacked), torch.tensor(targets, dtype=torch.int64), bad
+        )
+
+    def _photo(self, position: int, epoch: int) -> NDArray[np.uint8]:
+        image = open_photo(self.index.read(position), self.preprocessing.resize)
+        if self.augment.name == "none":
+            return self.augment(image)
+        state = torch.get_rng_state()  # without workers it is the network's generator too
+        torch.manual_seed(hash((self.seed, epoch, position)) & 0x7FFFFFFF)
+        try:
+            return self.augment(image)
+        finally:
+            torch.set_rng_state(state)
+
+
+class Order(Sampler[Spec]):
+    """The specs of the coming epoch; the loader asks anew for each."""
+
+    def __init__(self) -> None:
+        self.specs: list[Spec] = []
+
+    def __iter__(self) -> Iterator[Spec]:
+        return iter(self.specs)
+
+
+class Loader:
+    """Micro-batches of one split. `micro` is the most images in one, `batch_size` in an update.
+
+    Workers that `stay` between epochs save their start; evaluation's end with it, so that no more
+    processes wait than work.
+    """
+
+    def __init__(
+        self, photos: Photos, batch_size: int, micro: int, plan: Plan, *, pin: bool, stay: bool
+    ) -> None:
+        self.photos = photos
+        self.samples = len(photos.index)
+        self.batch_size = batch_size
+        self.micro = micro
+        self._order = Order()
+        workers = min(plan.workers, -(-self.samples // micro))
+        ahead = {"prefetch_factor": plan.prefetch, "persistent_workers": stay} if workers else {}
+        self._loader: DataLoader[MicroBatch] = DataLoader(
+            photos,
+            sampler=self._order,
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=_calm if workers else None,
+            pin_memory=pin,
+            **ahead,  # type: ignore[arg-type]
+        )
+
+    @property
+    def steps(self) -> int:
+        return steps_per_epoch(self.samples, self.batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
+        """Shuffled; from the update `first_step` on."""
+        photos = self.photos
+        specs = schedule_epoch(self.samples, self.batch_size, self.micro, photos.seed, epoch)
+        self._order.specs = [spec for spec in specs if spec.step >= first_step]
+        yield from self._loader
+
+    def in_order(self) -> Iterator[MicroBatch]:
+        """Every sample once, in the order of the index."""
+        starts = range(0, self.samples, self.micro)
+        everything = np.arange(self.samples)
+        self._order.specs = [
+            Spec(0, step, everything[start : start + self.micro], self.samples, True)
+            for step, start in enumerate(starts)
+        ]
+        yield from self._loader
+
+
+def _calm(worker: int) -> None:
+    """Ctrl-C is the training process's to handle: workers that died of it would turn a stop into an
+    error. One thread each, since there is one worker per processor."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that the fork inherited
+    torch.set_num_threads(1)

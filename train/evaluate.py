@@ -1,0 +1,81 @@
+"""How good a network is on one split."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from artifact.network import normalise
+from train.batches import Loader
+
+
+class StopRequestedError(Exception):
+    """The job was asked to stop while it evaluated."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`confusion[i, j]` counts images of class i that were taken for class j."""
+
+    loss: float
+    confusion: NDArray[np.int64]
+
+    @property
+    def images(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def top1_accuracy(self) -> float:
+        return float(np.trace(self.confusion)) / max(1, self.images)
+
+    def metrics(self) -> dict[str, float]:
+        return {"loss": self.loss, "top1_accuracy": self.top1_accuracy}
+
+    def per_class(self, labels: list[str]) -> dict[str, dict[str, Any]]:
+        """Precision is None for a class that was never predicted, recall for one without images."""
+        right = np.diag(self.confusion)
+        predicted, actual = self.confusion.sum(0), self.confusion.sum(1)
+        table = {}
+        for at, label in enumerate(labels):
+            precision = float(right[at] / predicted[at]) if predicted[at] else None
+            recall = float(right[at] / actual[at]) if actual[at] else None
+            table[label] = {"precision": precision, "recall": recall, "images": int(actual[at])}
+        return table
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module,
+    criterion: nn.Module,
+    loader: Loader,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[None]],
+    should_stop: Callable[[], bool],
+    classes: int,
+    advance: Callable[[int], None] = lambda images: None,
+) -> Evaluation:
+    """Raises StopRequestedError between mini-batches when `should_stop` says so."""
+    network.eval()
+    criterion.eval()
+    preprocessing = loader.photos.preprocessing
+    total = 0.0
+    confusion = np.zeros((classes, classes), np.int64)
+    for batch in loader.in_order():
+        if should_stop():
+            raise StopRequestedError
+        if not len(batch.targets):
+            continue
+        images = normalise(batch.pixels.to(device), preprocessing.mean, preprocessing.std)
+        targets = batch.targets.to(device)
+        with autocast():
+            logits = network(images).float()
+        total += criterion(logits, targets).item() * len(targets)
+        predicted = logits.argmax(1).cpu().numpy()
+        np.add.at(confusion, (batch.targets.numpy(), predicted), 1)
+        advance(len(targets))
+    return Evaluation(total / max(1, int(confusion.sum())), confusion)

@@ -1,0 +1,80 @@
+"""The end of a job: the artifact is written, loaded by a fresh process, checked, and put in place."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from artifact import archive, reference
+from artifact.archive import Description
+from artifact.inference import tolerance
+from artifact.network import normalise
+from artifact.preprocess import pixels
+from container import failure
+
+VERIFY_SECONDS = 300
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def export(network: nn.Module, description: Description, model_dir: Path) -> dict[str, Any]:
+    """Publishes the artifact in `model_dir`; returns its files. Raises Failure, with nothing put in
+    place, where a fresh process cannot load it and repeat the reference answer."""
+    with archive.staging(model_dir) as folder:
+        (folder / archive.REFERENCE).write_bytes(reference.png())
+        weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+        save_file(weights, folder / archive.WEIGHTS)
+        description.files = archive.describe_files(folder)
+        description.reference_probabilities = _reference(network, description)
+        archive.write_description(folder, description)
+        seen = _verify(folder)
+        description.engines = {
+            engine: {"distance": value, "tolerance": tolerance(engine.rpartition("-")[2], value)}
+            for engine, value in seen.items()
+        }
+        archive.write_description(folder, description)
+        archive.publish(folder, model_dir)
+    return description.files
+
+
+@torch.no_grad()
+def _reference(network: nn.Module, description: Description) -> list[float]:
+    """Probabilities of the reference image in float32, on the device that trained."""
+    network.eval()
+    device = next(network.parameters()).device
+    preprocessing = description.preprocessing
+    one = torch.from_numpy(np.array(pixels(reference.png(), preprocessing)))[None].to(device)
+    logits = network(normalise(one, preprocessing.mean, preprocessing.std))
+    probabilities: list[float] = torch.softmax(logits.float(), 1)[0].cpu().tolist()
+    return probabilities
+
+
+def _verify(folder: Path) -> dict[str, float]:
+    """Distance per engine, by a process that shares nothing with this one but the folder."""
+    command = [sys.executable, "-P", "-m", "artifact.verify", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_SECONDS)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise failure.ModelError(
+            f"the saved model does not load in a fresh process: {last}",
+            "the volume may be damaged or full; start the job again",
+        )
+    distances: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    if distances["torch-float32"] > tolerance("float32", 0):
+        raise failure.ModelError(
+            f"the saved model answers differently: {distances['torch-float32']:.4f} off",
+            "the volume may be damaged; start the job again",
+        )
+    return distances

@@ -1,0 +1,338 @@
+"""Hyperparameters: each declared once; parsing, error texts and the README's table read that line.
+
+The platform delivers strings, but clients differ: raw (`adam`), JSON (`"adam"`), or encoded twice.
+All of these mean the same here, and no shell or command line ever sees a value.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from container.failure import HyperparameterError
+
+T = TypeVar("T")
+
+TRUE = {"true", "1", "yes"}
+FALSE = {"false", "0", "no"}
+
+
+def declare(
+    default: T,
+    meaning: str,
+    why: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    aliases: tuple[str, ...] = (),
+) -> T:
+    """`low` and `high` belong to the range, `above` does not; `why` justifies the default."""
+    metadata = dict(
+        meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases
+    )
+    if isinstance(default, list):
+        # dataclasses' own typing: the field stands for a value of the default's type
+        return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
+    return field(default=default, metadata=metadata)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    network: str = declare(
+        "resnet50", "torchvision's name of the network, or `small_cnn`.", "the field's baseline"
+    )
+    pretrained: bool = declare(
+        True, "Start from trained weights.", "transfer beats training from scratch on small data"
+    )
+    fine_tune: str = declare(
+        "head",
+        "Which weights are trained: the last layers, or all.",
+        "quick, and hard to get wrong on a few photos",
+        choices=("head", "all"),
+    )
+    hidden_units: list[int] = declare(
+        [],
+        "Sizes of extra fully connected layers before the last one.",
+        "one linear layer is enough for good features",
+        low=1,
+        high=65536,
+    )
+    epochs: int = declare(
+        10, "Passes over the train channel.", "a head has settled by then", low=1, high=100_000
+    )
+    batch_size: int = declare(
+        32,
+        "Images per update, over all processes.",
+        "small enough for any machine",
+        low=1,
+        high=65536,
+        aliases=("mini_batch_size",),
+    )
+    evaluation_batch_size: int = declare(
+        64,
+        "Images per forward pass of the evaluation.",
+        "needs no gradients, so twice the mini-batch fits",
+        low=1,
+        high=65536,
+        aliases=("test_batch_size",),
+    )
+    optimizer: str = declare(
+        "adamw",
+        "Update rule.",
+        "works over a wide range of learning rates",
+        choices=("sgd", "adam", "adamw"),
+    )
+    learning_rate: float = declare(
+        0.001,
+        "Peak learning rate; belongs to `batch_size`, nothing scales it.",
+        "AdamW's usual value for a new head",
+        above=0,
+        high=100,
+        aliases=("lr",),
+    )
+    momentum: float = declare(0.9, "Momentum of `sgd`.", "the field's value", low=0, high=0.9999)
+    epsilon: float = declare(
+        1e-8,
+        "Term that keeps Adam's division finite.",
+        "PyTorch's value",
+        above=0,
+        high=1,
+        aliases=("eps",),
+    )
+    weight_decay: float = declare(
+        0.01, "Decay of the weights per unit of learning rate.", "AdamW's value", low=0, high=10
+    )
+    schedule: str = declare(
+        "cosine",
+        "Learning rate over the epochs: falls as a cosine, by 10 at thirds, or stays.",
+        "no step to place by hand",
+        choices=("cosine", "step", "constant"),
+    )
+    warmup_epochs: float = declare(
+        0.5,
+        "Epochs, or a part of one, over which the learning rate rises linearly.",
+        "a new head's first gradients are large",
+        low=0,
+        high=1000,
+    )
+    label_smoothing: float = declare(
+        0.0, "Share of the target spread over all classes.", "probabilities stay honest", low=0,
+        high=0.9,
+    )  # fmt: skip
+    image_size: int = declare(
+        224, "Side of the square that the network sees.", "what weights were published for",
+        low=8, high=2048,
+    )  # fmt: skip
+    augmentation: str = declare(
+        "auto",
+        "Random changes of training photos; auto is none for `head` and crop for `all`.",
+        "few weights do not overfit; many do",
+        choices=("auto", "none", "flip", "crop", "strong"),
+    )
+    train_fraction: float = declare(
+        1.0, "Stratified part of the train split that is used.", "all of it", above=0, high=1
+    )
+    validation_fraction: float = declare(
+        1.0, "The same for the validation split.", "all of it", above=0, high=1
+    )
+    test_fraction: float = declare(
+        1.0, "The same for the test split.", "all of it", above=0, high=1
+    )
+    early_stopping_patience: int = declare(
+        0,
+        "Epochs without a better validation accuracy before training ends; 0 never ends it.",
+        "the best epoch is kept anyway",
+        low=0,
+        high=100_000,
+    )
+    bad_file_limit: float = declare(
+        0.01,
+        "Part of a split's files that may be unreadable (5 files always may) before the job ends.",
+        "a few broken photos are normal, many are a broken upload",
+        low=0,
+        high=1,
+    )
+    seed: int = declare(
+        0, "Seed of every random choice.", "repeatable by default", low=0, high=2**31 - 1
+    )
+    num_workers: int = declare(
+        -1,
+        "Processes that decode photos; -1 plans them from processors and shared memory.",
+        "the container's share is known at start only",
+        low=-1,
+        high=256,
+    )
+    precision: str = declare(
+        "auto",
+        "Arithmetic of the network; auto takes bfloat16 where the hardware multiplies in it.",
+        "twice as fast there, slower elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    log_interval: int = declare(
+        50, "Steps between progress lines in a log; 0 for none.", "a sign of life per minute",
+        low=0, high=1_000_000,
+    )  # fmt: skip
+    debug_save_interval: int = declare(
+        0,
+        "Steps between tensors saved by the Debugger's hook; 0 saves none.",
+        "debugging is asked for",
+        low=0,
+        high=1_000_000,
+    )
+    strict: bool = declare(
+        True, "Refuse unknown names; false only warns.", "a misspelt name is a wasted job"
+    )
+
+    @property
+    def resolved_augmentation(self) -> str:
+        if self.augmentation != "auto":
+            return self.augmentation
+        return "crop" if self.fine_tune == "all" else "none"
+
+
+FIELDS = {item.name: item for item in dataclasses.fields(Hyperparameters)}
+ALIASES = {alias: name for name, item in FIELDS.items() for alias in item.metadata["aliases"]}
+
+
+def parse(raw: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
+    """The values, and warnings. Raises HyperparameterError with every mistake at once."""
+    values: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    mistakes: list[str] = []
+    unknown: list[str] = []
+    for key, text in raw.items():
+        if is_platform_key(key):
+            continue
+        name = key.strip().replace("-", "_").lower()
+        name = ALIASES.get(name, name)
+        if name not in FIELDS:
+            unknown.append(f"{key}: unknown hyperparameter{_did_you_mean(name)}")
+            continue
+        try:
+            value = _convert(text, FIELDS[name])
+        except ValueError as error:
+            mistakes.append(f"{key}={text!r}: expected {error}")
+            continue
+        if name in values and values[name] != value:
+            mistakes.append(
+                f"{key}={text!r}: {given[name]} says {values[name]!r}; give one of them"
+            )
+        values[name], given[name] = value, key
+    if values.get("strict", True):
+        mistakes = unknown + mistakes
+        unknown = []
+    warmup, epochs = values.get("warmup_epochs", 0), values.get("epochs", FIELDS["epochs"].default)
+    if warmup > epochs:
+        mistakes.append(f"warmup_epochs={warmup}: expected at most epochs={epochs}")
+    if mistakes:
+        count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+        raise HyperparameterError(f"{count}: {'; '.join(mistakes)}", details=mistakes)
+    return Hyperparameters(**values), unknown
+
+
+def is_platform_key(key: str) -> bool:
+    """Names that the platform, its SDK and its tuner add by themselves pass unread."""
+    return key.startswith(("_", "sagemaker_"))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` where something known is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _did_you_mean(name: str) -> str:
+    return nearest(name, [*FIELDS, *ALIASES]) or "; the README lists all names"
+
+
+def unwrap(value: Any) -> Any:
+    """Takes JSON string quotes off, as many layers as there are."""
+    while isinstance(value, str):
+        text = value.strip()
+        if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+            return text
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text
+    return value
+
+
+def _convert(raw: Any, item: "dataclasses.Field[Any]") -> Any:
+    """The typed value, or a ValueError that says what was expected."""
+    value = unwrap(raw)
+    limits = item.metadata
+    if item.type is bool:
+        word = str(value).lower()
+        if word not in TRUE | FALSE:
+            raise ValueError("true or false")
+        return word in TRUE
+    if item.type is int:
+        return _integer(value, limits)
+    if item.type is float:
+        return _number(value, limits)
+    if item.type == list[int]:
+        return _integers(value, limits)
+    choices = limits["choices"]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"one of {', '.join(choices)}" if choices else "a name")
+    word = value.lower()
+    if choices and word not in choices:
+        raise ValueError(f"one of {', '.join(choices)}{nearest(word, choices)}")
+    return word
+
+
+def expected_range(kind: str, limits: Any) -> str:
+    low, above, high = limits["low"], limits["above"], limits["high"]
+    lower = f" above {above}" if above is not None else f" from {low}"
+    return f"{kind}{lower} to {high}"
+
+
+def _number(value: Any, limits: Any) -> float:
+    expected = expected_range("a number", limits)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(expected)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(expected) from None
+    low, above, high = limits["low"], limits["above"], limits["high"]
+    too_low = number <= above if above is not None else number < low
+    if not math.isfinite(number) or too_low or number > high:
+        raise ValueError(expected)
+    return number
+
+
+def _integer(value: Any, limits: Any) -> int:
+    expected = expected_range("a whole number", limits)
+    try:
+        number = _number(value, limits)
+    except ValueError:
+        raise ValueError(expected) from None
+    if number != int(number):  # "10.0" is 10: tuners write it so
+        raise ValueError(expected)
+    return int(number)
+
+
+def _integers(value: Any, limits: Any) -> list[int]:
+    """`[512, 256]`, `"512, 256"` or `512`."""
+    expected = f"a list of whole numbers from {limits['low']} to {limits['high']}, like [512, 256]"
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.startswith("[") else value
+        except ValueError:
+            raise ValueError(expected) from None
+    if isinstance(value, str):
+        value = [part for part in re.split(r"[,\s]+", value) if part]
+    if not isinstance(value, list):
+        value = [value]
+    try:
+        return [_integer(unwrap(one), limits) for one in value]
+    except ValueError:
+        raise ValueError(expected) from None

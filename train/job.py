@@ -1,0 +1,382 @@
+"""One job from its channels to its artifact: what is done in which order."""
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from artifact import archive
+from artifact import network as networks
+from artifact.archive import Description
+from artifact.preprocess import Preprocessing
+from container import resources
+from container.failure import ChannelError, HyperparameterError
+from container.opt_ml import Job
+from debugger import hook as debug
+from train import (
+    batches,
+    channels,
+    checkpoint,
+    device,
+    export,
+    hyperparameters,
+    loop,
+    optimizer,
+    pretrained,
+    report,
+    scan,
+)
+from train.batches import Loader, Photos
+from train.channels import Splits
+from train.evaluate import Evaluation, StopRequestedError, evaluate
+from train.hyperparameters import Hyperparameters
+from train.index import Index
+from train.interruption import Interruption
+from train.loss import CrossEntropyLoss
+from train.progress import Bar, MetricsFile, metrics_line, say
+
+LISTED_CLASSES = 50
+"""Up to so many classes the start-up table names each."""
+
+NOT_IDENTITY = (
+    "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
+    "bad_file_limit", "test_fraction",
+)  # fmt: skip
+"""Hyperparameters that change nothing in the weights: a run continues across them."""
+
+
+def run(job: Job, interruption: Interruption) -> None:
+    """Raises Failure for whatever ends the job without a model."""
+    chosen = read_hyperparameters(job)
+    refuse_several_hosts(job)
+    splits = read_splits(job, chosen)
+    training = Training(job, chosen, splits, interruption)
+    training.fit()
+    training.finish()
+
+
+def read_hyperparameters(job: Job) -> Hyperparameters:
+    chosen, warnings = hyperparameters.parse(job.hyperparameters)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    known = networks.names()
+    if chosen.network not in known:
+        near = hyperparameters.nearest(chosen.network, known)
+        raise HyperparameterError(
+            f"network={chosen.network!r}: no such network{near}",
+            f"one of {networks.SMALL_CNN}, resnet50, ... (torchvision's classification networks)",
+        )
+    try:
+        alone = chosen.fine_tune == "all" and chosen.batch_size == 1
+        networks.check(
+            chosen.network, 2, chosen.hidden_units, chosen.image_size, train_on_one=alone
+        )
+    except networks.NetworkError as error:
+        raise HyperparameterError(str(error), "change image_size, batch_size or network") from error
+    say("hyperparameters:")
+    for name, value in asdict(chosen).items():
+        say(f"  {name}={value}")
+    return chosen
+
+
+def refuse_several_hosts(job: Job) -> None:
+    """Each host would train a model of its own, and the last upload would win."""
+    if len(job.hosts) > 1:
+        raise ChannelError(
+            f"the job has {len(job.hosts)} hosts ({', '.join(job.hosts)}); training runs on one",
+            "set the instance count to 1",
+        )
+
+
+def read_splits(job: Job, chosen: Hyperparameters) -> Splits:
+    """Lists and checks every photo, prints what was found. Raises ChannelError or DataError."""
+    splits = channels.read(job.channels, chosen.seed)
+    for note in splits.notes:
+        say(f"note: {note}")
+    seed = chosen.seed
+    splits.train = _usable(channels.subset(splits.train, chosen.train_fraction, seed), chosen)
+    splits.validation = _usable(
+        channels.subset(splits.validation, chosen.validation_fraction, seed), chosen
+    )
+    if splits.test is not None:
+        splits.test = _usable(channels.subset(splits.test, chosen.test_fraction, seed), chosen)
+    channels.check_classes(splits)
+    _print_table(splits)
+    return splits
+
+
+def _usable(index: Index, chosen: Hyperparameters) -> Index:
+    bar = Bar(f"checking {index.channel}", len(index))
+    bad, looked = scan.scan(index, advance=bar.advance)
+    bar.close()
+    if looked < len(index):
+        say(f"note: {index.channel}: {looked} of {len(index)} photos checked in the time allowed; "
+            "the rest is checked as it is read")  # fmt: skip
+    return scan.drop(index, bad, chosen.bad_file_limit, say)
+
+
+def _print_table(splits: Splits) -> None:
+    named = [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
+    given = [(name, index) for name, index in named if index is not None]
+    counts = {name: index.counts(len(splits.labels)) for name, index in given}
+    say(f"photos: {', '.join(f'{len(index)} {name}' for name, index in given)}; "
+        f"{len(splits.labels)} classes")  # fmt: skip
+    for at, label in enumerate(splits.labels[:LISTED_CLASSES]):
+        say(f"  {label}: {', '.join(f'{counts[name][at]} {name}' for name, _ in given)}")
+    if len(splits.labels) > LISTED_CLASSES:
+        per_class = counts["train"]
+        say(f"  and {len(splits.labels) - LISTED_CLASSES} more classes; train photos per class: "
+            f"{per_class.min()} to {per_class.max()}")  # fmt: skip
+
+
+class Training:
+    """The pieces of one run, and what the loop tells them (`loop.Events`)."""
+
+    def __init__(
+        self, job: Job, chosen: Hyperparameters, splits: Splits, interruption: Interruption
+    ) -> None:
+        self.job, self.chosen, self.splits = job, chosen, splits
+        self.interruption = interruption
+        self.labels = splits.labels
+        self.preprocessing = Preprocessing.for_size(chosen.image_size)
+        self.device = device.pick()
+        self.dtype = device.precision(chosen.precision, self.device)
+        self.bad_files: list[str] = []
+        self.best: dict[str, torch.Tensor] | None = None
+        torch.manual_seed(chosen.seed)
+        self.network = self._build()
+        self.criterion = CrossEntropyLoss(label_smoothing=chosen.label_smoothing)
+        self.optimizer = optimizer.make(chosen, self.network)
+        half = self.dtype is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self._plan_loading()
+        self.state = loop.State()
+        self._resume()
+        job.paths.output_data.mkdir(parents=True, exist_ok=True)
+        self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
+        self.hook = debug.create(
+            job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
+        )
+        self.hook.register(self.network, self.criterion)
+        self.bar: Bar | None = None
+
+    def _build(self) -> nn.Module:
+        chosen = self.chosen
+        made = networks.build(
+            chosen.network, len(self.labels), chosen.hidden_units, chosen.image_size
+        )
+        if chosen.fine_tune == "head":
+            made.requires_grad_(False)
+            networks.head(made).requires_grad_(True)
+        self.flops = device.forward_flops(chosen.network, chosen.image_size)
+        return made
+
+    def _plan_loading(self) -> None:
+        chosen, side = self.chosen, self.chosen.image_size
+        micro = device.micro_batch(chosen.batch_size, self.flops, self.device)
+        evaluated = device.micro_batch(chosen.evaluation_batch_size, self.flops, self.device)
+        plan = batches.plan(chosen.num_workers, max(micro, evaluated) * side * side * 3,
+                            self.device.type)  # fmt: skip
+        if plan.note:
+            say(f"note: {plan.note}")
+        parts = f" in micro-batches of {micro}" if micro < chosen.batch_size else ""
+        say(
+            f"device: {self.device} ({resources.cpu_count()} processors), "
+            f"precision {str(self.dtype).removeprefix('torch.')}, {plan.workers} workers, "
+            f"{chosen.batch_size} images per update{parts}, "
+            f"augmentation {chosen.resolved_augmentation}"
+        )
+
+        pin = self.device.type == "cuda"
+        photos = Photos(
+            self.splits.train, self.preprocessing, chosen.resolved_augmentation, chosen.seed
+        )
+        self.train_loader = Loader(photos, chosen.batch_size, micro, plan, pin=pin, stay=True)
+
+        def evaluation_loader(index: Index) -> Loader:
+            photos = Photos(index, self.preprocessing, "none", chosen.seed)
+            return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
+
+        self.validation_loader = evaluation_loader(self.splits.validation)
+        self.test_loader = evaluation_loader(self.splits.test or self.splits.validation)
+
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint of this very run, else the pretrained weights."""
+        identity = {k: v for k, v in asdict(self.chosen).items() if k not in NOT_IDENTITY}
+        identity |= {"labels": self.labels, "data": data_key(self.splits)}
+        self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
+        self.keeps_checkpoints = self.store.writable()
+        found = self.store.load() if self.keeps_checkpoints else None
+        if found is None:
+            self._load_pretrained()
+        self.network.to(self.device).to(memory_format=torch.channels_last)
+        if found is not None:
+            checkpoint.restore(found.tensors, self.network, self.optimizer, self.scaler)
+            self.state, self.best = found.state, found.best
+
+    def _load_pretrained(self) -> None:
+        chosen, channel = self.chosen, self.job.channels.get("pretrained")
+        if chosen.pretrained:
+            pretrained.load(self.network, chosen.network, channel, self.labels, say)
+        elif channel is not None:
+            say("warning: pretrained=false, so the pretrained channel is not read")
+        if not chosen.pretrained and chosen.fine_tune == "head":
+            say("warning: the backbone is random and frozen (pretrained=false, fine_tune=head); "
+                "set fine_tune=all to train it")  # fmt: skip
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    # what the loop asks and tells
+
+    def should_stop(self) -> bool:
+        return self.interruption.requested
+
+    def train_mode(self) -> None:
+        self.hook.train()
+        number, steps = self.state.epoch + 1, self.train_loader.steps
+        self.bar = Bar(
+            f"epoch {number}/{self.chosen.epochs}",
+            len(self.splits.train),
+            self.chosen.log_interval if steps > self.chosen.log_interval else 0,
+        )
+
+    def update_done(self, state: loop.State, images: int) -> None:
+        assert self.bar is not None
+        self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
+
+    def bad_files_seen(self, lines: list[str]) -> None:
+        for line in lines:
+            say(f"bad file {line}")
+        self.bad_files = sorted({*self.bad_files, *lines})
+        scan.check_limit(
+            "train", self.bad_files, len(self.splits.train), self.chosen.bad_file_limit
+        )
+
+    def evaluate(self) -> Evaluation:
+        if self.bar is not None:
+            self.bar.close()
+        return self._evaluate(self.validation_loader)
+
+    def _evaluate(self, loader: Loader) -> Evaluation:
+        self.hook.evaluate()
+        return evaluate(
+            self.network,
+            self.criterion,
+            loader,
+            self.device,
+            self.autocast,
+            self.should_stop,
+            len(self.labels),
+        )
+
+    def epoch_done(self, state: loop.State, is_best: bool) -> None:
+        metrics = state.history[-1]
+        say(metrics_line(metrics))
+        self.metrics_file.add(metrics)
+        if is_best:
+            self.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        self._save()
+
+    def _save(self) -> None:
+        if self.keeps_checkpoints:
+            tensors = checkpoint.collect(self.network, self.optimizer, self.scaler)
+            self.store.save(self.state, tensors, self.best)
+
+    # start and end
+
+    def fit(self) -> None:
+        self.interruption.protect()
+        loop.fit(
+            self.network,
+            self.criterion,
+            self.optimizer,
+            self.scaler,
+            optimizer.schedule(self.chosen, self.train_loader.steps),
+            self.train_loader,
+            self.state,
+            self,
+            epochs=self.chosen.epochs,
+            patience=self.chosen.early_stopping_patience,
+            fine_tune=self.chosen.fine_tune,
+            device=self.device,
+            autocast=self.autocast,
+        )
+        if self.state.interrupted:
+            if self.bar is not None:
+                self.bar.close()
+            self._save()
+            say(f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; the best weights "
+                "so far are kept, the final evaluation is skipped")  # fmt: skip
+
+    def finish(self) -> None:
+        """The best weights, evaluated, written and checked; pictures beside them."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best, strict=True)
+        evaluation, split = self._final_evaluation()
+        self.hook.close()
+        description = self._describe(evaluation, split)
+        files = export.export(self.network, description, self.job.paths.model)
+        if not self.state.interrupted:
+            self._report(evaluation, split)
+        sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
+        say(f"artifact: {self.job.paths.model / archive.DESCRIPTION}, {sizes}")
+
+    def _final_evaluation(self) -> tuple[Evaluation | None, str]:
+        split = "validation" if self.splits.test is None else "test"
+        if self.state.interrupted:
+            return None, split
+        try:
+            evaluation = self._evaluate(self.test_loader)
+        except StopRequestedError:
+            self.state.interrupted = True
+            return None, split
+        # published tuning jobs look for these two lines
+        say(f"Testing Loss: {evaluation.loss:.4f}")
+        say(f"Testing Accuracy: {evaluation.top1_accuracy:.4f}")
+        return evaluation, split
+
+    def _describe(self, evaluation: Evaluation | None, split: str) -> Description:
+        state = self.state
+        metrics: dict[str, Any] = {"best_epoch": state.best} if state.best else {}
+        if evaluation is not None:
+            metrics[split] = {"images": evaluation.images, **evaluation.metrics()}
+        return Description(
+            network=self.chosen.network,
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+            hidden_units=self.chosen.hidden_units,
+            metrics=metrics,
+            training={
+                "job": self.job.name,
+                "interrupted": state.interrupted,
+                "final_evaluation": "skipped" if evaluation is None else split,
+                "epochs_completed": len(state.history),
+                "steps": state.step,
+                "best_epoch": state.best_epoch,
+                "train_images": len(self.splits.train),
+            },
+            hyperparameters=asdict(self.chosen),
+            versions=export.versions(),
+        )
+
+    def _report(self, evaluation: Evaluation | None, split: str) -> None:
+        folder = self.job.paths.output_data
+        report.curves(folder / "curves.png", self.state.history, self.state.best_epoch)
+        report.contact_sheet(folder / "samples.png", self.splits.train, self.labels, 0)
+        if evaluation is not None:
+            report.write_evaluation(folder / "evaluation.json", split, evaluation, self.labels)
+            title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
+            path = folder / "confusion_matrix.png"
+            report.confusion_matrix(path, evaluation, self.labels, title)
+
+
+def data_key(splits: Splits) -> str:
+    """The same for the same files: a checkpoint belongs to its data."""
+    digest = hashlib.sha256()
+    for index in (splits.train, splits.validation):
+        digest.update(index.names.tobytes())
+        digest.update(index.targets.tobytes())
+    return digest.hexdigest()[:16]

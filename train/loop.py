@@ -1,0 +1,199 @@
+"""The training loop: epochs, updates and micro-batches over plain PyTorch.
+
+`fit` knows a network, an optimizer and batches. It does not know the platform: what it needs comes in
+as arguments, and what happened goes out through `Events`.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from artifact.network import head, normalise
+from container.failure import NonFiniteLossError
+from train.batches import Loader, MicroBatch
+from train.evaluate import Evaluation, StopRequestedError
+
+
+@dataclass
+class State:
+    """Where training is. With the tensors of network, optimizer and generators it is a checkpoint."""
+
+    epoch: int = 0
+    """The epoch under way, from 0; equal to `epochs` after the last."""
+    step_in_epoch: int = 0
+    """Updates done in that epoch."""
+    step: int = 0
+    """Updates done in all."""
+    images: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    """Sums over the images of the epoch under way."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The metrics of every finished epoch."""
+    best_epoch: int | None = None
+    """Number, from 1, of the epoch with the best validation accuracy, then the lowest loss."""
+    interrupted: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        return None if self.best_epoch is None else self.history[self.best_epoch - 1]
+
+    def epochs_since_best(self) -> int:
+        return len(self.history) - (self.best_epoch or 0)
+
+
+class Events(Protocol):
+    """What the loop tells, and whom it asks."""
+
+    def should_stop(self) -> bool: ...
+    def evaluate(self) -> Evaluation: ...
+    def bad_files_seen(self, lines: list[str]) -> None: ...
+    def train_mode(self) -> None: ...
+    def update_done(self, state: State, images: int) -> None: ...
+    def epoch_done(self, state: State, is_best: bool) -> None: ...
+
+
+def fit(
+    network: nn.Module,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    rate: Callable[[int], float],
+    loader: Loader,
+    state: State,
+    events: Events,
+    *,
+    epochs: int,
+    patience: int,
+    fine_tune: str,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Trains from `state` to its end, in place; returns early when `events.should_stop` says so, with
+    the update under way dropped. Raises NonFiniteLossError before a bad update is made."""
+    preprocessing = loader.photos.preprocessing
+    started, images_before = time.monotonic(), state.images
+    while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
+        set_train_mode(network, fine_tune)
+        criterion.train()
+        events.train_mode()
+        optimizer.zero_grad(set_to_none=True)
+        update = Update()
+        for batch in loader.epoch(state.epoch, state.step_in_epoch):
+            if events.should_stop():
+                state.interrupted = True
+                return
+            if batch.bad:
+                events.bad_files_seen(batch.bad)
+            if trainable(batch, network):
+                images = batch.pixels.to(device, non_blocking=True)
+                targets = batch.targets.to(device, non_blocking=True)
+                with autocast():
+                    logits = network(normalise(images, preprocessing.mean, preprocessing.std))
+                    loss = criterion(logits.float(), targets)
+                share = len(targets) / batch.spec.images
+                scaler.scale(loss * share).backward()
+                update.add(loss, logits, targets)
+            if not batch.spec.last:
+                continue
+            if not math.isfinite(update.loss_sum):
+                raise NonFiniteLossError(
+                    f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
+                    f"{state.step + 1}, at learning rate {rate(state.step):.3g}"
+                )
+            if events.should_stop():
+                state.interrupted = True
+                return
+            for group in optimizer.param_groups:
+                group["lr"] = rate(state.step)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            count(state, update)
+            events.update_done(state, update.images)
+            update = Update()
+        seconds = time.monotonic() - started
+        try:
+            evaluation = events.evaluate()
+        except StopRequestedError:
+            state.interrupted = True
+            return
+        speed = (state.images - images_before) / max(seconds, 1e-9)
+        is_best = close_epoch(state, evaluation, rate(max(0, state.step - 1)), speed)
+        events.epoch_done(state, is_best)
+        started, images_before = time.monotonic(), 0
+
+
+@dataclass
+class Update:
+    """Sums over the micro-batches of one update."""
+
+    loss_sum: float = 0.0
+    right: int = 0
+    images: int = 0
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        self.loss_sum += loss.item() * len(targets)
+        self.right += int((logits.argmax(1) == targets).sum())
+        self.images += len(targets)
+
+
+def set_train_mode(network: nn.Module, fine_tune: str) -> None:
+    """A frozen backbone also keeps the statistics of its normalisation."""
+    if fine_tune == "all":
+        network.train()
+    else:
+        network.eval()
+        head(network).train()
+
+
+def trainable(batch: MicroBatch, network: nn.Module) -> bool:
+    """Not with no photo left; nor with one, where batch statistics are learned: one has none."""
+    return len(batch.targets) > 1 or (
+        len(batch.targets) == 1 and (batch.spec.images == 1 or not network.training)
+    )
+
+
+def count(state: State, update: Update) -> None:
+    state.step += 1
+    state.step_in_epoch += 1
+    state.images += update.images
+    state.loss_sum += update.loss_sum
+    state.right += update.right
+
+
+def close_epoch(state: State, evaluation: Evaluation, rate: float, speed: float) -> bool:
+    """Writes the epoch into the history; returns whether it is the best so far."""
+    images = max(1, state.images)
+    metrics = {
+        "epoch": state.epoch + 1,
+        "step": state.step,
+        "train_loss": state.loss_sum / images,
+        "train_top1_accuracy": state.right / images,
+        "validation_loss": evaluation.loss,
+        "validation_top1_accuracy": evaluation.top1_accuracy,
+        "learning_rate": rate,
+        "images_per_second": speed,
+    }
+    state.history.append(metrics)
+    best = state.best
+    is_best = best is None or rank(metrics) > rank(best)
+    if is_best:
+        state.best_epoch = len(state.history)
+    state.epoch += 1
+    state.step_in_epoch = state.images = state.right = 0
+    state.loss_sum = 0.0
+    return is_best
+
+
+def rank(metrics: dict[str, Any]) -> tuple[float, float]:
+    return metrics["validation_top1_accuracy"], -metrics["validation_loss"]
