@@ -63,7 +63,7 @@ class Classifier:
         """Probabilities of the artifact's reference image, through a photo's whole way."""
         data = (self.folder / archive.REFERENCE).read_bytes()
         one = pixels(data, self.description.preprocessing)
-        answer: NDArray[np.float32] = self.classify(one[None])[0]
+        answer: NDArray[np.float32] = self.classify(np.array(one[None]))[0]
         return answer
 
 

@@ -52,8 +52,8 @@ class PretrainedError(Failure):
     name = "pretrained"
     meaning = "pretrained weights cannot be found, or do not fit the network"
     fix = (
-        "give a `pretrained` channel (.pth, .safetensors or an artifact of this image), build the "
-        "image with the weights in it, allow the download, or set pretrained=false"
+        "give a `pretrained` channel, build the weights into the image, allow the download, "
+        "or set pretrained=false"
     )
 
 

@@ -31,7 +31,7 @@ def _grid(size: int, random: np.random.Generator) -> tuple[Field, Field, float]:
     angle = random.uniform(0, np.pi)
     along = rows * np.cos(angle) + columns * np.sin(angle)
     across = columns * np.cos(angle) - rows * np.sin(angle)
-    return along, across, random.uniform(8, 26)
+    return along, across, size * random.uniform(0.1, 0.25)
 
 
 def stripes(size: int, random: np.random.Generator) -> Field:
@@ -83,7 +83,7 @@ def photo(label: str, random: np.random.Generator) -> Image.Image:
     first, second = _colours(random)
     light = np.linspace(random.uniform(0.5, 1), random.uniform(0.5, 1), width)[None, :, None]
     pixels = (first * (1 - field) + second * field) * light
-    pixels += random.normal(0, random.uniform(5, 45), pixels.shape)
+    pixels += random.normal(0, random.uniform(5, 35), pixels.shape)
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0, 1.5)))
 

@@ -53,14 +53,15 @@ class Plan:
     note: str = ""
 
 
-def plan(asked: int, micro_bytes: int, device: str) -> Plan:
-    """Worker processes and micro-batches in flight, cut to the shared memory that is free.
+def plan(asked: int, micro_bytes: int, device: str, shared_bytes: int | None) -> Plan:
+    """Worker processes and micro-batches in flight, cut to the `shared_bytes` of memory that are free
+    for them.
 
     `asked` is -1 for: half the processors where the network computes on them too, else one each.
     """
     cpus = resources.cpu_count()
     workers = asked if asked >= 0 else (max(1, cpus // 2) if device == "cpu" else min(cpus, 16))
-    free = resources.shared_memory_bytes() or 0
+    free = shared_bytes or 0
     room = int(free * SHARED_MEMORY_SHARE) // max(micro_bytes, 1)
     # a worker holds the batches it has made ahead, and the one that it is making
     if not workers or workers * 3 <= room:
@@ -87,7 +88,7 @@ def schedule_epoch(
     of its own, unless it is a single image, which joins the one before."""
     order = np.random.default_rng([seed, epoch]).permutation(samples)
     starts = list(range(0, samples, batch_size))
-    if len(starts) > 1 and samples - starts[-1] == 1:
+    if batch_size > 1 and len(starts) > 1 and samples - starts[-1] == 1:
         starts.pop()
     for step, start in enumerate(starts):
         end = starts[step + 1] if step + 1 < len(starts) else samples
@@ -100,7 +101,7 @@ def schedule_epoch(
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
     full, rest = divmod(samples, batch_size)
-    return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
+    return full + (rest > 1 or (rest == 1 and full == 0))
 
 
 class Photos(Dataset[MicroBatch]):

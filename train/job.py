@@ -177,8 +177,12 @@ class Training:
         chosen, side = self.chosen, self.chosen.image_size
         micro = device.micro_batch(chosen.batch_size, self.flops, self.device)
         evaluated = device.micro_batch(chosen.evaluation_batch_size, self.flops, self.device)
-        plan = batches.plan(chosen.num_workers, max(micro, evaluated) * side * side * 3,
-                            self.device.type)  # fmt: skip
+        plan = batches.plan(
+            chosen.num_workers,
+            max(micro, evaluated) * side * side * 3,
+            self.device.type,
+            resources.shared_memory_bytes(),
+        )
         if plan.note:
             say(f"note: {plan.note}")
         parts = f" in micro-batches of {micro}" if micro < chosen.batch_size else ""

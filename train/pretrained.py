@@ -45,8 +45,8 @@ def load(
         weights, origin = _download(name), "torchvision's download"
         keep_head = False
     else:
-        weights, origin = _read(source), str(source)
-        keep_head = _labels(source) == labels
+        weights, origin = _read(source), source.name
+        keep_head = _labels(source) == labels and _head_fits(network, weights)
     taken = _put(network, weights, origin, keep_head)
     say(f"pretrained: {taken} tensors of the {'whole network' if keep_head else 'backbone'} "
         f"from {origin}")  # fmt: skip
@@ -84,6 +84,16 @@ def _labels(weights: Path) -> list[str] | None:
         return archive.read_description(weights.parent).labels
     except archive.ArtifactError:
         return None
+
+
+def _head_fits(network: nn.Module, weights: Tensors) -> bool:
+    """Whether the weights' head has the same layers as the network's."""
+    last = head_path(network)
+    return all(
+        key in weights and weights[key].shape == value.shape
+        for key, value in network.state_dict().items()
+        if key.startswith(f"{last}.")
+    )
 
 
 def _read(path: Path) -> Tensors:

@@ -1,0 +1,81 @@
+# make demo     trains on made-up photos, serves, classifies: no Docker, no account, no GPU
+# make test     every proof at a small size; image tests too where a Docker engine answers
+# make help     all targets
+
+.SHELLFLAGS := -eu -o pipefail -c
+SHELL := bash
+
+PYTHON ?= python3.11
+VENV ?= .venv
+IMAGE ?= image-classification:latest
+TORCH_INDEX ?=
+BUILD_OPTIONS ?= --network host
+REQUIREMENTS := container/requirements
+
+# tools and real photos in a folder beside this one, where it is there; the tests that need them say
+# so when it is not
+export SHARED_TOOLS ?= $(realpath ../shared/tools)
+export DATA_DIR ?= $(realpath ../shared/data)
+export IMAGE
+export REQUIRE_DOCKER
+
+RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest
+
+.PHONY: help demo test soak image image-demo lint lock venv clean
+
+help:
+	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo ## the main job on this machine; DATA=folder takes your own photos
+	$(RUN) -m local_test.demo $(if $(DATA),--data "$(DATA)") $(DEMO_OPTIONS)
+
+test: $(VENV)/.test ## every proof at its documented small size
+	$(MAKE) --no-print-directory maybe-image
+	$(PYTEST) $(TESTS)
+
+soak: export SOAK = 1
+soak: export FUZZ_EXAMPLES = 2000
+soak: $(VENV)/.test ## the same tests at full size; takes hours
+	$(MAKE) --no-print-directory maybe-image
+	$(PYTEST) --timeout=14400 $(TESTS)
+
+# the image is built where an engine answers; the tests say what its absence means
+.PHONY: maybe-image
+maybe-image:
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory image; \
+	else echo "no Docker engine answers: image tests are skipped (REQUIRE_DOCKER=1 makes that a failure)"; fi
+
+image: ## builds the Docker image as IMAGE; TORCH_INDEX chooses another build of torch
+	docker build $(BUILD_OPTIONS) --build-arg TORCH_INDEX="$(TORCH_INDEX)" -t "$(IMAGE)" .
+
+image-demo: image $(VENV)/.demo ## the demo through docker run
+	$(RUN) -m local_test.demo --image "$(IMAGE)" $(if $(DATA),--data "$(DATA)") $(DEMO_OPTIONS)
+
+lint: $(VENV)/.test ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+lock: $(VENV)/.test ## writes the lock files anew from the .in files
+	$(RUN) $(REQUIREMENTS)/lock.py
+	$(RUN) $(REQUIREMENTS)/third_party.py
+
+venv: $(VENV)/.test ## the environment of the tests
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python $(REQUIREMENTS)/app.txt $(REQUIREMENTS)/torch.txt $(REQUIREMENTS)/torch.in
+	PATH="$(abspath $(VENV))/bin:$$PATH" bash container/install_torch.sh $(REQUIREMENTS) "$(TORCH_INDEX)"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(REQUIREMENTS)/app.txt
+	echo "$(CURDIR)" > "$$($(RUN) -c 'import site; print(site.getsitepackages()[0])')/project.pth"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo $(REQUIREMENTS)/develop.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(REQUIREMENTS)/develop.txt
+	$(RUN) -m pip check
+	touch $@
+
+clean: ## removes what the targets above made
+	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
