@@ -1,1 +1,1 @@
-"""What training and serving must agree on: the artifact's files, the photo's way to a tensor, the network."""
+"""What training and serving must agree on: the files, a photo's way to a tensor, the network."""

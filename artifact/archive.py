@@ -22,7 +22,7 @@ DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.png"
 NESTED_LEVELS = 2
-"""How deep below the model folder `model.json` is looked for: archives often hold one more folder."""
+"""How deep below the model folder `model.json` is looked for: archives often add a folder."""
 MAX_DESCRIPTION_BYTES = 64 << 20
 
 
@@ -81,7 +81,7 @@ def write_description(folder: Path, description: Description) -> None:
 
 @contextmanager
 def staging(model_dir: Path) -> Iterator[Path]:
-    """A temporary folder on the model folder's own file system, gone afterwards whatever happens."""
+    """A temporary folder on the model folder's own file system, gone afterwards in any case."""
     model_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=model_dir))
     try:

@@ -14,15 +14,13 @@ from safetensors.torch import load_file
 
 from artifact import archive, network
 from artifact.preprocess import pixels
+from artifact.reference import distance, tolerance
 
-FLOAT_TOLERANCE = 0.01
-HALF_TOLERANCE = 0.05
-"""Smallest tolerances recorded: float32 kernels of two processors differ in the last bits, bfloat16
-has 8 bits of precision."""
+__all__ = ["Classifier", "distance", "tolerance"]
 
 
 class Classifier:
-    """`precision` is `float32` or `bfloat16`. Raises archive.ArtifactError where the files do not fit."""
+    """`precision` is `float32` or `bfloat16`. Raises ArtifactError where files do not fit."""
 
     def __init__(self, model_dir: Path, device: str = "cpu", precision: str = "float32") -> None:
         self.folder = archive.find(model_dir)
@@ -44,12 +42,12 @@ class Classifier:
             raise archive.ArtifactError(
                 f"{archive.WEIGHTS} does not fit {described.network}: {first}"
             ) from error
-        self.network.eval().to(self.dtype).to(memory_format=torch.channels_last)
+        self.network.eval().to(dtype=self.dtype).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def classify(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that is
-        normalised already."""
+        """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that
+        is normalised already."""
         batch = torch.from_numpy(images).to(self.device)
         if batch.dtype == torch.uint8:
             described = self.description.preprocessing
@@ -63,17 +61,5 @@ class Classifier:
         """Probabilities of the artifact's reference image, through a photo's whole way."""
         data = (self.folder / archive.REFERENCE).read_bytes()
         one = pixels(data, self.description.preprocessing)
-        answer: NDArray[np.float32] = self.classify(np.array(one[None]))[0]
+        answer: NDArray[np.float32] = self.classify(np.stack([one]))[0]
         return answer
-
-
-def distance(answer: NDArray[np.float32], expected: list[float]) -> float:
-    """Largest difference of one probability; infinite where the answer is not a distribution."""
-    if answer.shape != (len(expected),) or not np.isfinite(answer).all():
-        return float("inf")
-    return float(np.abs(answer - np.asarray(expected, np.float32)).max())
-
-
-def tolerance(precision: str, seen: float) -> float:
-    floor = FLOAT_TOLERANCE if precision == "float32" else HALF_TOLERANCE
-    return max(floor, 4 * seen)

@@ -1,4 +1,4 @@
-"""Networks by name: torchvision's classifiers with a head of our own, and a small one from scratch."""
+"""Networks by name: torchvision's classifiers with a head of our own, and one from scratch."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -65,7 +65,7 @@ def names() -> list[str]:
 def build(
     name: str, num_classes: int, hidden_units: Sequence[int] = (), image_size: int = 224
 ) -> nn.Module:
-    """A network with random weights: N x 3 x `image_size` x `image_size` float -> N x classes logits.
+    """With random weights: N x 3 x `image_size` x `image_size` float -> N x classes logits.
 
     `hidden_units` are the sizes of extra fully connected layers before the last one. Raises
     NetworkError for a name or a size that does not exist.
@@ -136,7 +136,7 @@ def head(network: nn.Module) -> nn.Module:
 
 
 class Head(nn.Sequential):
-    """Extra fully connected layers, then the last one; a class of its own so that it can be found."""
+    """Extra fully connected layers, then the last one; a class so that it can be found."""
 
 
 def _deepen(last: nn.Module, hidden_units: Sequence[int]) -> Head:

@@ -1,7 +1,7 @@
 """Bytes of a photo -> the pixels that the network sees: one function for training and serving.
 
-Pillow and numpy only. The result is uint8; scaling to the network's float range is arithmetic of the
-network's side (`artifact.network.normalise`), so that both sides move a quarter of the bytes.
+Pillow and numpy only. The result is uint8; scaling to the network's float range is arithmetic of
+the network's side (`artifact.network.normalise`), so that both sides move a quarter of the bytes.
 """
 
 import io
@@ -32,7 +32,7 @@ MAX_PIXELS = 50_000_000
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Per channel, of pixels scaled to [0, 1]; what torchvision's published weights were trained with."""
+"""Per channel, of pixels scaled to [0, 1]; what torchvision's weights were trained with."""
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
@@ -69,7 +69,7 @@ class Preprocessing:
 
     @classmethod
     def for_size(cls, image_size: int) -> "Preprocessing":
-        """torchvision's ratio of 256 to 224; small pictures keep their edges, they have no margin."""
+        """torchvision's ratio of 256 to 224; small pictures have no margin to lose."""
         resize = round(image_size * 256 / 224) if image_size >= 128 else image_size
         return cls(image_size=image_size, resize=resize)
 
@@ -123,8 +123,8 @@ def open_photo(data: bytes, shortest: int, max_pixels: int = MAX_PIXELS) -> Imag
             f"{len(data)} bytes that start with {data[:12]!r} are none of {names}"
         ) from None
     except Exception as error:
-        # damaged files come out of Pillow's decoders as OSError, SyntaxError, ValueError, struct.error,
-        # IndexError, zlib.error ...; memory is not the photo's fault
+        # damaged files come out of Pillow's decoders as OSError, SyntaxError, ValueError,
+        # struct.error, IndexError, zlib.error ...; memory is not the photo's fault
         if isinstance(error, MemoryError):
             raise
         raise PhotoError(f"damaged photo: {error or type(error).__name__}") from error

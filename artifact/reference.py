@@ -1,9 +1,15 @@
-"""The reference image: made in code, never a user's photo. An engine is up once it classified it."""
+"""The reference image: made in code, never a user's photo. An engine that is up classified it."""
 
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+FLOAT_TOLERANCE = 0.01
+HALF_TOLERANCE = 0.05
+"""Smallest tolerances recorded: float32 kernels of two processors differ in the last bits, bfloat16
+has 8 bits of precision."""
 
 
 def png() -> bytes:
@@ -20,3 +26,15 @@ def png() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")
     return stream.getvalue()
+
+
+def distance(answer: NDArray[np.float32], expected: list[float]) -> float:
+    """Largest difference of one probability; infinite where the answer is not a distribution."""
+    if answer.shape != (len(expected),) or not np.isfinite(answer).all():
+        return float("inf")
+    return float(np.abs(answer - np.asarray(expected, np.float32)).max())
+
+
+def tolerance(precision: str, seen: float) -> float:
+    floor = FLOAT_TOLERANCE if precision == "float32" else HALF_TOLERANCE
+    return max(floor, 4 * seen)

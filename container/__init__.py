@@ -1,1 +1,1 @@
-"""The platform, and nothing of machine learning: paths, limits, failures, and how programs start."""
+"""The platform, and nothing of machine learning: paths, limits, failures, starting programs."""

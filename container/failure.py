@@ -117,6 +117,12 @@ class SettingError(Failure):
     fix = "correct the values listed; the README has the table of settings"
 
 
+class EngineError(Failure):
+    name = "engine"
+    meaning = "the server's engine process died again and again before it was ready once"
+    fix = "look at the log above; give the container more memory, or lower BATCH_IMAGES"
+
+
 class InternalError(Failure):
     pass
 
@@ -136,6 +142,7 @@ CLASSES: tuple[type[Failure], ...] = (
     InterruptedFailure,
     ModelError,
     SettingError,
+    EngineError,
     InternalError,
 )
 

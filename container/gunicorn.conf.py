@@ -4,21 +4,27 @@ A bad setting, or a model that cannot be loaded, ends the container non-zero wit
 last line of the log.
 """
 
-import mmap
 import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from container import last_words, log
 from container.failure import Failure, reason
 from container.settings import Settings
 
 try:
     settings = Settings.read()
 except Failure as error:
-    print(f"server not started: {reason(error)}", file=sys.stderr, flush=True)
+    print(f"server not started: {'; '.join(reason(error).splitlines())}", file=sys.stderr)
+    sys.stderr.flush()
     sys.exit(1)
+
+# numpy's own threads would compete with the engine's; set before a worker imports it
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# the code's folder is not ours to write to
+sys.dont_write_bytecode = True
 
 bind = f"0.0.0.0:{settings.port}"
 chdir = str(Path(__file__).resolve().parents[1])
@@ -30,22 +36,16 @@ graceful_timeout = 25  # the platform kills 30 s after SIGTERM
 keepalive = 75  # longer than load balancers keep an idle connection, so that they close first
 backlog = 2048
 loglevel = "warning"
+logconfig_dict = log.configuration(settings.log_level)
 accesslog = None
 # heartbeat files on a slow disk freeze the server
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+# it would be a socket under HOME
 control_socket_disable = True
-
-# The worker leaves the reason of a failed start here; the parent process prints it last.
-FATAL_BYTES = 4096
-fatal = mmap.mmap(-1, FATAL_BYTES)
-
-
-def post_fork(server: Any, worker: Any) -> None:
-    worker.app.cfg.fatal = fatal
 
 
 def on_exit(server: Any) -> None:
-    text = bytes(fatal[:]).rstrip(b"\0").decode("utf-8", "replace")
+    text = last_words.read()
     if text:
         print(f"server stopped: {text}", file=sys.stderr, flush=True)
         os._exit(1)

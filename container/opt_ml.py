@@ -103,7 +103,7 @@ def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -
 
 
 def _channels(paths: Paths) -> dict[str, Path]:
-    """Channel name -> folder: those that the platform configured, else the folders that are there."""
+    """Channel name -> folder: those that the platform configured, else the folders there are."""
     configured = _object(paths.config / "inputdataconfig.json", ChannelError)
     if not configured:
         if not paths.data.is_dir():

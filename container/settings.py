@@ -4,10 +4,12 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from container import resources
 from container.failure import SettingError
 
 MIB = 1 << 20
+PING_THREADS = 8
+"""Threads that no invocation may take: /ping never waits for one."""
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,7 @@ def declare(
     """A setting: its environment variables (the first that is set counts), type and range."""
     metadata = {"names": names, "meaning": meaning, "low": low, "high": high, "choices": choices}
     # dataclasses' own typing: the field stands for a value of the default's type
-    return field(default=default, metadata=metadata)  # type: ignore[return-value]
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +40,10 @@ class Settings:
     )
     http_threads: int = declare(
         0,
-        "Requests read and decoded at a time; 0 plans them from the processors.",
+        "Requests held at a time, with 8 threads more for /ping; 0 is one per photo that may wait.",
         "HTTP_THREADS",
         low=0,
-        high=256,
+        high=1024,
     )
     max_payload_mib: int = declare(
         25,
@@ -129,9 +131,23 @@ class Settings:
         return self.max_payload_mib * MIB
 
     @property
+    def request_limit(self) -> int:
+        """Requests held at a time: waiting costs a thread each; decoding has a gate of its own."""
+        return self.http_threads or min(256, self.queue_images)
+
+    @property
     def planned_http_threads(self) -> int:
-        """Decoding needs a processor each; waiting for the engine and slow clients need none."""
-        return self.http_threads or min(64, 8 + 4 * resources.cpu_count())
+        return self.request_limit + PING_THREADS
+
+    @property
+    def deadline_seconds(self) -> float:
+        """Of one request, a little before the caller gives up, so that it reads the reason."""
+        return self.timeout_seconds - min(5.0, self.timeout_seconds / 10)
+
+    @property
+    def item_limit(self) -> int:
+        """More could never enter the queue."""
+        return min(self.max_items, self.queue_images)
 
 
 def _parse(text: str, setting: Any) -> int | str:

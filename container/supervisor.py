@@ -116,7 +116,7 @@ def _last_words(output: Path, fallback: str) -> None:
 
 
 def give_back(paths: opt_ml.Paths) -> None:
-    """As root, hands what was written to the owner of the mounted folder, so that it can be deleted."""
+    """As root, hands what was written to the mounted folder's owner, who may delete it then."""
     if os.getuid() != 0:
         return
     for folder in (paths.model, paths.output, paths.checkpoints):

@@ -1,0 +1,1 @@
+"""The HTTP server: requests -> images -> batches -> engines -> answers."""

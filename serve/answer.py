@@ -1,0 +1,134 @@
+"""Probabilities -> the accepted type of answer, in the order of the request's items.
+
+In every JSON form an item that failed is `{"error", "index"}` with its place in the request. CSV
+and .npy have room for numbers only: its row there is all `nan`, so that the rows stay in step.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve import accept, npy
+from serve.refusal import PayloadError
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one item: `probabilities` in label order, or an `error`."""
+
+    probabilities: Probabilities | None = None
+    error: PayloadError | None = None
+    id: str | int | float | bool | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an answer is written. `single`: the request's form held one image, not a list."""
+
+    accept: str
+    labels: list[str]
+    top_k: int
+    single: bool
+
+
+def is_distribution(row: Probabilities) -> bool:
+    """False where numbers overflowed in the network."""
+    return bool(np.isfinite(row).all())
+
+
+def check(outcomes: list[Outcome]) -> None:
+    """Raises PayloadError where no item succeeded: an answer of errors only is no success."""
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(errors) < len(outcomes):
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    details = [_failed(place, error) for place, error in enumerate(errors)]
+    failure = PayloadError(f"all {len(errors)} items failed: {errors[0].message}", errors=details)
+    failure.status = errors[0].status if len({error.status for error in errors}) == 1 else 400
+    raise failure
+
+
+def encode(outcomes: list[Outcome], form: Form) -> tuple[bytes, str]:
+    """The body and its content type."""
+    if form.accept == accept.JSON:
+        entries = [_entry(place, outcome, form) for place, outcome in enumerate(outcomes)]
+        return _dump({"predictions": entries}), accept.JSON
+    if form.accept == accept.VERBOSE:
+        entries = [_verbose(place, outcome, form) for place, outcome in enumerate(outcomes)]
+        return _dump(entries[0] if form.single else {"predictions": entries}), accept.JSON
+    if form.accept == accept.JSON_LINES:
+        lines = [_dump(_line(place, outcome, form)) for place, outcome in enumerate(outcomes)]
+        return b"".join(line + b"\n" for line in lines), accept.JSON_LINES
+    rows = _rows(outcomes, len(form.labels))
+    if form.accept == accept.NPY:
+        return npy.write(rows), accept.NPY
+    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    return text.encode("ascii"), f"{accept.CSV}; charset=utf-8"
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+def _failed(place: int, error: PayloadError) -> dict[str, Any]:
+    return {**error.as_dict(), "index": place}
+
+
+def _number(probability: np.float32) -> float:
+    """The shortest decimal that stands for the same float32."""
+    return float(str(probability))
+
+
+def _named(index: int, outcome: Probabilities, labels: list[str]) -> dict[str, Any]:
+    return {"label": labels[index], "index": index, "probability": _number(outcome[index])}
+
+
+def _entry(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
+    row = outcome.probabilities
+    if row is None:
+        return _with_id(_failed(place, _error(outcome)), outcome)
+    # stable: of equal probabilities the lower index comes first, on every machine
+    order = np.argsort(-row, kind="stable")[: form.top_k]
+    top = [_named(int(index), row, form.labels) for index in order]
+    return _with_id({**top[0], "top_k": top}, outcome)
+
+
+def _verbose(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
+    row = outcome.probabilities
+    if row is None:
+        return _with_id(_failed(place, _error(outcome)), outcome)
+    entry = {
+        "probabilities": [_number(probability) for probability in row],
+        "labels": form.labels,
+        "predicted_label": form.labels[int(row.argmax())],
+    }
+    return _with_id(entry, outcome)
+
+
+def _line(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
+    row = outcome.probabilities
+    if row is None:
+        return _with_id(_failed(place, _error(outcome)), outcome)
+    numbers = [_number(probability) for probability in row]
+    entry = {"prediction": numbers, "label": form.labels[int(row.argmax())]}
+    return _with_id(entry, outcome)
+
+
+def _error(outcome: Outcome) -> PayloadError:
+    return outcome.error or PayloadError("no answer")
+
+
+def _with_id(entry: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    return entry if outcome.id is None else {**entry, "id": outcome.id}
+
+
+def _rows(outcomes: list[Outcome], classes: int) -> Probabilities:
+    missing = np.full(classes, np.nan, np.float32)
+    rows = [missing if row is None else row for row in (each.probabilities for each in outcomes)]
+    return np.stack(rows)

@@ -1,0 +1,147 @@
+"""Keeps one engine alive: starts it, proves it with the reference image, feeds it, replaces it.
+
+A model that cannot be loaded ends the server; an engine that dies after it was ready once is
+started again for ever, ever more slowly, while /ping says so.
+"""
+
+import threading
+import time
+
+from container import last_words, resources
+from container.failure import EngineError, ModelError, reason
+from container.settings import Settings
+from serve import batcher as batching
+from serve.batcher import Batcher
+from serve.engine.process import EngineLostError, EngineProcess, environment
+from serve.model import Model
+from serve.readiness import Readiness
+
+LOG_SECONDS = 5.0
+FIRST_TRIES = 3
+"""Deaths before the first success that end the server: too little memory stays too little."""
+LONGEST_WAIT_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+"""An engine that lived so long is started again without waiting."""
+
+
+class Keeper(threading.Thread):
+    def __init__(
+        self,
+        number: int,
+        model: Model,
+        settings: Settings,
+        batcher: Batcher,
+        readiness: Readiness,
+        gpus: int,
+    ) -> None:
+        super().__init__(name=f"engine-{number}", daemon=True)
+        self._number, self._model, self._settings = number, model, settings
+        self._batcher, self._readiness = batcher, readiness
+        cpus = resources.cpu_count()
+        self._threads = settings.engine_threads or max(1, cpus // max(1, gpus))
+        self._gpu = number if gpus else None
+        self._proven = False
+        self._closing = False
+        self._process: EngineProcess | None = None
+
+    def run(self) -> None:
+        losses = 0
+        why = "the server has just started"
+        while not self._closing:
+            started = time.monotonic()
+            self._readiness.loading(self._number, why)
+            try:
+                self._live()
+            except ModelError as error:
+                why = reason(error)
+                if not self._proven:
+                    return last_words.end_server(why)
+            except (EngineLostError, OSError) as error:
+                why = str(error)
+            losses = 1 if time.monotonic() - started > STEADY_SECONDS else losses + 1
+            self._lost(why)
+            if not self._proven and losses >= FIRST_TRIES and not self._closing:
+                last = EngineError(f"{why}, {losses} times in a row while it was loading")
+                return last_words.end_server(reason(last))
+            time.sleep(0 if losses == 1 else min(LONGEST_WAIT_SECONDS, 2.0 ** (losses - 2)))
+        return None
+
+    def close(self) -> None:
+        """The server is ending: the engine goes first."""
+        self._closing = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _live(self) -> None:
+        """From start to loss. Raises EngineLostError, or ModelError where another try is no use."""
+        orders = {
+            "model_dir": str(self._model.folder),
+            "device": "cpu" if self._gpu is None else "cuda",
+            "precision": self._settings.precision,
+            "threads": self._threads,
+            "batch_images": self._settings.batch_images,
+        }
+        child = self._process = EngineProcess(
+            orders,
+            environment(self._threads, self._gpu),
+            lambda text: self._readiness.progress(self._number, text),
+            self._lost,
+        )
+        try:
+            self._prove(child)
+            self._feed(child)
+        finally:
+            child.close()
+
+    def _prove(self, child: EngineProcess) -> None:
+        """Waits until it has loaded, then sends the reference image the way of every photo."""
+        while not child.settled.wait(LOG_SECONDS):
+            self._readiness.log_progress(self._number)
+        if child.final:
+            cause = (child.lost or "").removeprefix(f"{ModelError.name}: ")
+            cause, _, fix = cause.partition("; fix: ")
+            raise ModelError(cause, fix or None)
+        if child.loaded is None:
+            raise EngineLostError(child.lost)
+        self._readiness.progress(self._number, "classifying the reference image")
+        answer = child.classify([self._model.reference], len(self._model.labels))[0]
+        self._model.check(child.loaded.engine, answer)
+        self._proven = True
+        where = "cpu" if self._gpu is None else f"gpu {self._gpu}"
+        self._readiness.ready(
+            self._number, f"{child.loaded.engine} on {where}, {self._threads} threads"
+        )
+        self._batcher.open()
+
+    def _feed(self, child: EngineProcess) -> None:
+        while True:
+            tickets = self._batcher.take(self._settings.batch_images, lambda: bool(child.lost))
+            if not tickets:
+                raise EngineLostError(child.lost)
+            try:
+                rows = child.classify([each.image for each in tickets], len(self._model.labels))
+            except EngineLostError as error:
+                batching.fail(tickets, str(error))
+                raise
+            batching.resolve(tickets, rows)
+
+    def _lost(self, why: str) -> None:
+        """/ping is red from here on; without another engine nothing waits any longer."""
+        if self._closing:
+            return
+        self._readiness.failed(self._number, why)
+        if not self._readiness.any_ready():
+            self._batcher.close(why)
+        self._batcher.wake()
+
+
+def start(
+    model: Model, settings: Settings, batcher: Batcher, readiness: Readiness, gpus: int
+) -> list[Keeper]:
+    """One engine for each GPU, or one on the CPU; all are fed from one queue."""
+    keepers = [
+        Keeper(number, model, settings, batcher, readiness, gpus) for number in range(gpus or 1)
+    ]
+    for keeper in keepers:
+        keeper.start()
+    return keepers

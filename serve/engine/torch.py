@@ -1,0 +1,56 @@
+"""The torch engine: the artifact's own classifier, with threads and precision for the device."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artifact.inference import Classifier
+from container.failure import DeviceError
+
+CPU_FLAGS = ("amx_bf16", "avx512_bf16")
+"""Processors with either multiply in bfloat16; elsewhere it is slower than float32."""
+
+
+def choose_precision(wanted: str, device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    if wanted != "auto":
+        return wanted
+    if device != "cpu":
+        return "bfloat16"
+    try:
+        flags = set(cpuinfo.read_text().split())
+    except OSError:
+        flags = set()
+    return "bfloat16" if flags & set(CPU_FLAGS) else "float32"
+
+
+class TorchEngine:
+    """`device` is `cpu` or `cuda`. Raises ArtifactError, or DeviceError for a GPU of no use."""
+
+    def __init__(self, model_dir: Path, device: str, precision: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise DeviceError(
+                "a GPU is visible but torch cannot use it",
+                "use the image with CUDA and a driver that fits, or set CUDA_VISIBLE_DEVICES=-1",
+            )
+        chosen = choose_precision(precision, device)
+        self.name = f"torch-{chosen}"
+        self._classifier = Classifier(model_dir, device, chosen)
+        self.image_size = self._classifier.description.preprocessing.image_size
+
+    def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        return self._classifier.classify(batch)
+
+    def warm_up(self, count: int) -> float:
+        """Seconds of the second of two batches; the first one pays for memory and kernels."""
+        batch = np.zeros((count, self.image_size, self.image_size, 3), np.uint8)
+        seconds = 0.0
+        for _ in range(2):
+            start = time.monotonic()
+            self.classify(batch)
+            seconds = time.monotonic() - start
+        return seconds

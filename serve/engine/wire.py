@@ -1,0 +1,105 @@
+"""Batches over a socket: a fixed header, then the raw bytes of the arrays.
+
+Both ends run the same code on one machine, so numbers travel in its own byte order. Every size is
+checked before memory is taken for it. After a WireError the stream cannot be used any more.
+"""
+
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+BATCH = struct.Struct("=4sIIIII")
+"""Magic, kind of the images, how many, their three dimensions."""
+BATCH_MAGIC = b"imgs"
+
+ANSWER = struct.Struct("=4sIII")
+"""Magic, 0 and rows and classes; or 1, bytes of a message and 0."""
+ANSWER_MAGIC = b"prob"
+
+KINDS: tuple[Any, ...] = (np.uint8, np.float32)
+MAX_MESSAGE_BYTES = 4096
+BUFFERS_PER_CALL = 512
+"""The kernel takes 1,024 at most."""
+
+
+class WireError(ConnectionError):
+    """The peer is gone, or sent what this side does not understand."""
+
+
+def send_batch(sock: socket.socket, images: Sequence[Array]) -> None:
+    """Images of one shape and type; their bytes go out from where they lie."""
+    first = images[0]
+    kind = KINDS.index(first.dtype.type)
+    header = BATCH.pack(BATCH_MAGIC, kind, len(images), *first.shape)
+    _send(sock, [memoryview(header), *(image.data.cast("B") for image in images)])
+
+
+def receive_batch(sock: socket.socket, image_size: int, most: int) -> Array | None:
+    """N x H x W x 3 uint8 or N x 3 x H x W float32; None where the peer has closed."""
+    header = bytearray(BATCH.size)
+    if not _receive(sock, memoryview(header), eof=True):
+        return None
+    magic, kind, count, *dimensions = BATCH.unpack(header)
+    expected = [[image_size, image_size, 3], [3, image_size, image_size]]
+    if magic != BATCH_MAGIC or kind >= len(KINDS) or dimensions != expected[kind]:
+        raise WireError(f"a batch with the header {header.hex()}")
+    if not 1 <= count <= most:
+        raise WireError(f"a batch of {count} images; at most {most} were agreed")
+    batch: Array = np.empty((count, *dimensions), KINDS[kind])
+    _receive(sock, batch.data.cast("B"))
+    return batch
+
+
+def send_answer(sock: socket.socket, probabilities: NDArray[np.float32]) -> None:
+    rows = np.ascontiguousarray(probabilities, np.float32)
+    header = ANSWER.pack(ANSWER_MAGIC, 0, *rows.shape)
+    _send(sock, [memoryview(header), rows.data.cast("B")])
+
+
+def send_failure(sock: socket.socket, message: str) -> None:
+    text = message.encode()[:MAX_MESSAGE_BYTES]
+    _send(sock, [memoryview(ANSWER.pack(ANSWER_MAGIC, 1, len(text), 0)), memoryview(text)])
+
+
+def receive_answer(sock: socket.socket, count: int, classes: int) -> NDArray[np.float32]:
+    """`count` x `classes` probabilities. Raises WireError, in the engine's own words if any."""
+    header = bytearray(ANSWER.size)
+    _receive(sock, memoryview(header))
+    magic, failed, first, second = ANSWER.unpack(header)
+    if magic == ANSWER_MAGIC and failed and first <= MAX_MESSAGE_BYTES:
+        text = bytearray(first)
+        _receive(sock, memoryview(text))
+        raise WireError(text.decode("utf-8", "replace"))
+    if (magic, first, second) != (ANSWER_MAGIC, count, classes):
+        raise WireError(f"an answer with the header {header.hex()}")
+    rows = np.empty((count, classes), np.float32)
+    _receive(sock, rows.data.cast("B"))
+    return rows
+
+
+def _send(sock: socket.socket, buffers: list[memoryview]) -> None:
+    while buffers:
+        sent = sock.sendmsg(buffers[:BUFFERS_PER_CALL])
+        while buffers and sent >= len(buffers[0]):
+            sent -= len(buffers.pop(0))
+        if sent:
+            buffers[0] = buffers[0][sent:]
+
+
+def _receive(sock: socket.socket, view: memoryview, eof: bool = False) -> bool:
+    """Fills `view`. False where the peer has closed before the first byte, if `eof` allows that."""
+    start = 0
+    while start < len(view):
+        count = sock.recv_into(view[start:])
+        if count == 0:
+            if eof and start == 0:
+                return False
+            raise WireError("the connection ended in the middle of a frame")
+        start += count
+    return True

@@ -1,0 +1,243 @@
+"""A request's body and content type -> its items, in order: images for the engine, or errors.
+
+Of the photo types the content type is only a hint: clients send one type for everything, so the
+content is sniffed. A type that is not listed is refused even where its bytes would decode.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifact import preprocess
+from artifact.preprocess import PhotoError, PhotoTooLargeError, Preprocessing
+from serve import multipart, npy, tensor
+from serve.refusal import ContentTypeError, PayloadError, TooLargeError
+
+Image = NDArray[np.uint8] | NDArray[np.float32]
+
+UNNAMED = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""No type, no particular one, and what curl --data-binary sends: a photo, or .npy by its magic."""
+
+PHOTOS = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/bmp",
+    "image/tiff",
+    "application/x-image",
+    *UNNAMED,
+)
+NPY = "application/x-npy"
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+MULTIPART = "multipart/form-data"
+ACCEPTED = tuple(name for name in (*PHOTOS, NPY, JSON, JSON_LINES, MULTIPART) if name)
+
+CURL = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg http://HOST:8080/invocations"
+JSON_FORMS = (
+    'send {"image": base64 of a photo} or {"instances": [...]} of such objects, of base64 strings '
+    "or of 3 x H x W numbers"
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the model and the server's settings allow."""
+
+    preprocessing: Preprocessing
+    max_pixels: int
+    max_items: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """Either `image` (H x W x 3 uint8, or 3 x H x W float32 normalised) or `error` is given."""
+
+    image: Image | None = None
+    error: PayloadError | None = None
+    id: str | int | float | bool | None = None
+
+
+@dataclass(frozen=True)
+class Payload:
+    """`single` where the request's form holds one image, and not a list that may be of length 1."""
+
+    items: list[Item]
+    single: bool = False
+
+
+def mimetype(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def check_type(content_type: str) -> str:
+    """The plain type. Raises ContentTypeError with the list of what is taken."""
+    name = mimetype(content_type)
+    if name and name not in ACCEPTED:
+        raise ContentTypeError(
+            f"Content-Type {name[:80]!r} is not taken; accepted: {', '.join(ACCEPTED)}",
+            accepted=list(ACCEPTED),
+            example=CURL,
+        )
+    return name
+
+
+def decode(body: bytes, content_type: str, rules: Rules) -> Payload:
+    """Raises PayloadError where the request as a whole cannot be read."""
+    name = check_type(content_type)
+    if name == JSON:
+        return _json(body, rules)
+    if name == JSON_LINES:
+        return _json_lines(body, rules)
+    if name == MULTIPART:
+        return _multipart(body, content_type, rules)
+    if name == NPY or (name in UNNAMED and body.startswith(npy.MAGIC)):
+        return _npy(body, rules)
+    return Payload([_attempt(lambda: photo(body, rules))], single=True)
+
+
+def photo(body: bytes, rules: Rules) -> Image:
+    """Raises PayloadError."""
+    try:
+        return preprocess.pixels(body, rules.preprocessing, rules.max_pixels)
+    except PhotoTooLargeError as error:
+        found = re.match(r"(\d+)x(\d+)", str(error))
+        received = int(found[1]) * int(found[2]) if found else None
+        raise TooLargeError(str(error), limit=rules.max_pixels, received=received) from error
+    except PhotoError as error:
+        raise PayloadError(str(error)) from error
+
+
+def _attempt(read: Callable[[], Image], identity: Any = None) -> Item:
+    """An item that cannot be read fails alone."""
+    try:
+        return Item(image=read(), id=identity)
+    except PayloadError as error:
+        return Item(error=error, id=identity)
+
+
+def _check_count(count: int, rules: Rules) -> None:
+    if count > rules.max_items:
+        raise TooLargeError(
+            f"{count} items in one request; the limit is {rules.max_items}",
+            limit=rules.max_items,
+            received=count,
+        )
+    if count == 0:
+        raise PayloadError("0 items: there is nothing to classify")
+
+
+def _npy(body: bytes, rules: Rules) -> Payload:
+    array = npy.read(body)
+    single = array.ndim == 3
+    axis = -3 if array.dtype.kind == "f" else -1
+    channels = array.shape[axis] if array.ndim in (3, 4) else 0
+    if channels != 3:
+        raise PayloadError(f".npy of {array.dtype} with shape {array.shape}; {npy.ASK}")
+    images = array[None] if single else array
+    _check_count(len(images), rules)
+    return Payload([_attempt(_reader(image, rules)) for image in images], single=single)
+
+
+def _reader(image: NDArray[Any], rules: Rules) -> Callable[[], Image]:
+    if image.dtype.kind == "f":
+        return lambda: tensor.planes(image, rules.preprocessing.image_size, rules.max_pixels)
+    return lambda: tensor.pixels(image, rules.preprocessing, rules.max_pixels)
+
+
+def _parse(text: bytes) -> Any:
+    """Raises PayloadError for everything that is not JSON of a sane depth and of finite numbers."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise PayloadError(f"{constant} is not a number that can be classified")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise PayloadError("the JSON is nested too deeply") from None
+    except ValueError as error:  # bad syntax, bad UTF-8, integers of thousands of digits
+        raise PayloadError(f"the body is not JSON: {str(error)[:200]}; {JSON_FORMS}") from None
+
+
+def _json(body: bytes, rules: Rules) -> Payload:
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise PayloadError(f"JSON of type {type(value).__name__}; {JSON_FORMS}")
+    if "instances" not in value:
+        return Payload([_instance(value, rules)], single=True)
+    instances = value["instances"]
+    if not isinstance(instances, list):
+        raise PayloadError(f"instances of type {type(instances).__name__}; {JSON_FORMS}")
+    _check_count(len(instances), rules)
+    return Payload([_instance(instance, rules) for instance in instances])
+
+
+def _json_lines(body: bytes, rules: Rules) -> Payload:
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    _check_count(len(lines), rules)
+    return Payload([_json_line(line, rules) for line in lines])
+
+
+def _json_line(line: bytes, rules: Rules) -> Item:
+    try:
+        return _instance(_parse(line), rules)
+    except PayloadError as error:
+        return Item(error=error)
+
+
+def _instance(value: Any, rules: Rules) -> Item:
+    identity = value.get("id") if isinstance(value, dict) else None
+    if not isinstance(identity, str | int | float | None) or identity in (inf, -inf):
+        return Item(error=PayloadError("id must be a string or a number"))
+    return _attempt(lambda: _image(value, rules), identity)
+
+
+def _image(value: Any, rules: Rules) -> Image:
+    if isinstance(value, dict):
+        if "image" not in value:
+            shown = ", ".join(sorted(value))[:80] or "nothing"
+            hint = "; a url is not fetched: send the photo itself" if "url" in value else ""
+            raise PayloadError(f"an object with {shown} and no image{hint}; {JSON_FORMS}")
+        value = value["image"]
+    if isinstance(value, str):
+        return photo(_base64(value), rules)
+    if isinstance(value, list):
+        numbers = tensor.from_lists(value)
+        return tensor.planes(numbers, rules.preprocessing.image_size, rules.max_pixels)
+    raise PayloadError(f"an image of type {type(value).__name__}; {JSON_FORMS}")
+
+
+def _base64(text: str) -> bytes:
+    """Plain or URL-safe, with line breaks or not, or a data URI. Raises PayloadError."""
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise PayloadError("a data URI must be data:TYPE;base64,DATA")
+    try:
+        plain = "".join(text.split()).replace("-", "+").replace("_", "/")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PayloadError(f"the image is not base64: {error}") from None
+
+
+def _multipart(body: bytes, content_type: str, rules: Rules) -> Payload:
+    parts = multipart.parts(body, content_type, lambda count: _check_count(count, rules))
+    items = []
+    for part in parts:
+        try:
+            name = check_type(part.content_type)
+            if name in (JSON, JSON_LINES, MULTIPART):
+                raise ContentTypeError(f"a part of type {name!r} is not taken; send photos or .npy")
+            items += decode(part.data, part.content_type, rules).items
+        except PayloadError as error:
+            items.append(Item(error=error))
+    _check_count(len(items), rules)
+    return Payload(items)

@@ -1,0 +1,87 @@
+"""What /ping says: the state of every engine, and the truth about the whole."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+LOADING = "loading"
+READY = "ready"
+FAILED = "failed"
+
+log = logging.getLogger("serve.engine")
+
+
+@dataclass(frozen=True)
+class State:
+    name: str
+    since: str
+    """UTC, ISO 8601."""
+    reason: str
+    progress: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "state": self.name,
+            "since": self.since,
+            "reason": self.reason,
+            "progress": self.progress,
+        }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Readiness:
+    """Every change of an engine's state is one log line."""
+
+    def __init__(self, engines: int) -> None:
+        start = State(LOADING, _now(), "the engine is starting", "starting")
+        self._states = [start] * engines
+        self._started = [time.monotonic()] * engines
+        self._lock = threading.Lock()
+
+    def loading(self, engine: int, reason: str) -> None:
+        self._started[engine] = time.monotonic()
+        self._set(engine, State(LOADING, _now(), reason, "starting"))
+        log.info("engine %d: loading: %s", engine, reason)
+
+    def ready(self, engine: int, what: str) -> None:
+        seconds = time.monotonic() - self._started[engine]
+        self._set(engine, State(READY, _now(), "", what))
+        log.info("engine %d: ready after %.1f s: %s", engine, seconds, what)
+
+    def failed(self, engine: int, reason: str) -> None:
+        with self._lock:
+            known = self._states[engine]
+            if known.name == FAILED:
+                return  # the first reason is the nearest to the cause
+            self._states[engine] = State(FAILED, _now(), reason, "waiting to start again")
+        log.error("engine %d: not ready: %s", engine, reason)
+
+    def progress(self, engine: int, text: str) -> None:
+        with self._lock:
+            self._states[engine] = replace(self._states[engine], progress=text)
+
+    def log_progress(self, engine: int) -> None:
+        seconds = time.monotonic() - self._started[engine]
+        log.info(
+            "engine %d: loading for %.0f s: %s", engine, seconds, self._states[engine].progress
+        )
+
+    def _set(self, engine: int, state: State) -> None:
+        with self._lock:
+            self._states[engine] = state
+
+    def whole(self) -> State:
+        """Ready while one engine is; else the state of an engine that is on its way."""
+        with self._lock:
+            states = list(self._states)
+        rank = {READY: 0, LOADING: 1, FAILED: 2}
+        return min(states, key=lambda state: rank[state.name])
+
+    def any_ready(self) -> bool:
+        return self.whole().name == READY

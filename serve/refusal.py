@@ -1,0 +1,49 @@
+"""Why a request is not answered with predictions: a mistake of the caller, or a busy server."""
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """An HTTP status, a message that says what would work, and further fields of the JSON body."""
+
+    status = 400
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"error": self.message, **self.fields}
+
+
+class PayloadError(Refusal):
+    """The body, or one item of it, cannot be used: the caller should send something else."""
+
+
+class TooLargeError(PayloadError):
+    """More bytes, pixels or items than a limit: `fields` names the limit and what was received."""
+
+    status = 413
+
+    def __init__(self, message: str, *, limit: int, received: int | None) -> None:
+        super().__init__(message, limit=limit, received=received)
+
+
+class AcceptError(PayloadError):
+    status = 406
+
+
+class ContentTypeError(PayloadError):
+    status = 415
+
+
+class SlowClientError(Refusal):
+    status = 408
+
+
+class BusyError(Refusal):
+    """The server cannot answer now; the same request may succeed later."""
+
+    status = 503
+    retry_seconds = 1

@@ -1,0 +1,70 @@
+"""Real things for the tests, made in code: photos of known content, and a tiny artifact."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from artifact import archive, network, reference
+from artifact.inference import Classifier
+from artifact.preprocess import Preprocessing
+
+LABELS = ["red", "green", "blue"]
+IMAGE_SIZE = 32
+
+
+def picture(width: int = 60, height: int = 40, seed: int = 0) -> Image.Image:
+    """RGB with gradients and noise, so that a flip, a turn or a wrong channel changes it."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(seed).integers(0, 40, (height, width))
+    planes = [columns * 200 // width + noise, rows * 200 // height, 255 - columns * 90 // width]
+    return Image.fromarray(np.stack(planes, axis=-1).astype(np.uint8))
+
+
+def encode(image: Image.Image, name: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, name, **options)
+    return stream.getvalue()
+
+
+def photo(name: str = "JPEG", seed: int = 0) -> bytes:
+    return encode(picture(seed=seed), name)
+
+
+def red_jpeg() -> bytes:
+    return encode(Image.new("RGB", (50, 40), (220, 20, 20)), "JPEG")
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def artifact(model_dir: Path, labels: list[str] | None = None) -> Path:
+    """A whole artifact of `small_cnn` with random weights of a fixed seed; returns its folder."""
+    labels = labels or LABELS
+    torch.manual_seed(0)
+    made = network.build(network.SMALL_CNN, len(labels), (), IMAGE_SIZE)
+    description = archive.Description(
+        network=network.SMALL_CNN,
+        labels=labels,
+        preprocessing=Preprocessing.for_size(IMAGE_SIZE),
+    )
+    with archive.staging(model_dir) as folder:
+        save_file(made.state_dict(), folder / archive.WEIGHTS)
+        (folder / archive.REFERENCE).write_bytes(reference.png())
+        description.files = archive.describe_files(folder)
+        archive.write_description(folder, description)
+        description.reference_probabilities = Classifier(folder).reference().tolist()
+        description.engines = {
+            f"torch-{precision}": {"distance": 0.0, "tolerance": reference.tolerance(precision, 0)}
+            for precision in ("float32", "bfloat16")
+        }
+        archive.write_description(folder, description)
+        archive.publish(folder, model_dir)
+    return model_dir

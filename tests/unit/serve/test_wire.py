@@ -1,0 +1,77 @@
+"""Frames over a real socket pair."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve.engine import wire
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    left, right = socket.socketpair()
+    with left, right:
+        yield left, right
+
+
+@pytest.mark.parametrize("count", [1, 3, 600])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((16, 16, 3), np.uint8), ((3, 16, 16), np.float32)], ids=["uint8", "float"]
+)
+def test_a_batch_arrives_as_it_was_sent(
+    pair: Pair, count: int, shape: tuple[int, ...], dtype: Any
+) -> None:
+    made: wire.Array = np.random.default_rng(0).integers(0, 255, (count, *shape)).astype(dtype)
+    sending = threading.Thread(target=wire.send_batch, args=(pair[0], list(made)))
+    sending.start()
+    received = wire.receive_batch(pair[1], 16, count)
+    sending.join()
+
+    assert received is not None
+    assert received.dtype == dtype
+    np.testing.assert_array_equal(received, made)
+
+
+def test_an_answer_arrives_as_it_was_sent(pair: Pair) -> None:
+    made = np.random.default_rng(0).random((4, 7)).astype(np.float32)
+    wire.send_answer(pair[0], made)
+
+    np.testing.assert_array_equal(wire.receive_answer(pair[1], 4, 7), made)
+
+
+def test_a_failure_arrives_with_its_words(pair: Pair) -> None:
+    wire.send_failure(pair[0], "out of memory")
+
+    with pytest.raises(wire.WireError, match="out of memory"):
+        wire.receive_answer(pair[1], 1, 2)
+
+
+def test_a_closed_peer_is_the_end_and_half_a_frame_an_error(pair: Pair) -> None:
+    pair[0].sendall(b"im")
+    pair[0].close()
+    with pytest.raises(wire.WireError, match="middle"):
+        wire.receive_batch(pair[1], 16, 1)
+
+    assert wire.receive_batch(pair[1], 16, 1) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(wire.BATCH.pack(b"nope", 0, 1, 16, 16, 3), id="magic"),
+        pytest.param(wire.BATCH.pack(b"imgs", 9, 1, 16, 16, 3), id="kind"),
+        pytest.param(wire.BATCH.pack(b"imgs", 0, 1, 9999, 9999, 3), id="size"),
+        pytest.param(wire.BATCH.pack(b"imgs", 0, 2**31, 16, 16, 3), id="count"),
+    ],
+)
+def test_a_header_that_was_not_agreed_takes_no_memory(pair: Pair, header: bytes) -> None:
+    pair[0].sendall(header)
+
+    with pytest.raises(wire.WireError, match="a batch"):
+        wire.receive_batch(pair[1], 16, 8)
