@@ -15,7 +15,7 @@ from torch import nn
 
 from artifact import archive, reference
 from artifact.archive import Description
-from artifact.inference import tolerance
+from artifact.reference import tolerance
 from artifact.network import normalise
 from artifact.preprocess import pixels
 from container import failure

@@ -167,8 +167,9 @@ def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, 
     assert re.search(r"resume: epoch 2, step (2\d|1[89]) ", resumed.stdout), resumed.stdout
     one, other = (load_file(t.root / "model" / "weights.safetensors") for t in (tree, whole))
     assert all(torch.equal(one[key], other[key]) for key in one)
-    assert tree.description["metrics"]["best_epoch"]["validation_loss"] == (
-        whole.description["metrics"]["best_epoch"]["validation_loss"]
+    assert (
+        tree.description["metrics"]["best_epoch"]["validation_loss"]
+        == (whole.description["metrics"]["best_epoch"]["validation_loss"])
     )
 
 
@@ -260,7 +261,9 @@ def test_a_published_state_dict_fits_a_network_with_another_head(tree):
 
     assert done.returncode == 0, done.stderr
     mine = load_file(tree.root / "model" / "weights.safetensors")
-    assert torch.equal(mine["layer4.1.conv2.weight"], published.state_dict()["layer4.1.conv2.weight"])
+    assert torch.equal(
+        mine["layer4.1.conv2.weight"], published.state_dict()["layer4.1.conv2.weight"]
+    )
     assert mine["fc.weight"].shape == (3, 512)
 
 
@@ -329,5 +332,3 @@ def test_a_hook_that_cannot_work_never_ends_the_job(tree):
 
     assert done.returncode == 0, done.stderr
     assert "debugger: " in done.stdout
-
-

@@ -1,0 +1,109 @@
+# One image: `docker run IMAGE train`, `docker run IMAGE serve`. README.md says how to use it.
+#
+#   BASE_IMAGE   Debian bookworm, from any registry
+#   TORCH_INDEX  where torch and torchvision come from: empty for the ordinary index (CUDA build),
+#                a URL for another one (a CPU-only index gives a small image), or `torch-index`,
+#                the folder of wheels by that name beside this file
+ARG BASE_IMAGE=debian:bookworm-slim
+
+
+FROM ${BASE_IMAGE} AS python
+# distutils: smdebug imports it. ca-certificates: torchvision's download of weights.
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        ca-certificates python3 python3-distutils python3-venv \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
+ENV PATH=/opt/venv/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_PROGRESS_BAR=off \
+    PIP_ROOT_USER_ACTION=ignore
+
+
+# Packages that have no wheel are built here, where the compilers are.
+FROM python AS wheels
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        gcc libc6-dev python3-dev
+RUN python3 -m venv /opt/venv
+WORKDIR /build
+# no more than it needs, so that nothing else makes it run again
+COPY container/requirements/build_wheels.py container/requirements/lockfile.py \
+    container/requirements/app.txt container/requirements/platform.txt \
+    container/requirements/torch-needs.txt container/requirements/
+RUN python -m container.requirements.build_wheels /wheels app platform
+
+
+# A folder of wheels copied into the image would stay in it, so it is unpacked in a stage of its own.
+FROM python AS torch-folder
+ARG TORCH_INDEX=
+RUN python3 -m venv /opt/venv
+COPY container/install_torch.sh container/requirements/torch* /build/
+COPY container/requirements/torch.in torch-index* /torch-index/
+RUN case $TORCH_INDEX in \
+    '' | *://*) ;; \
+    *) bash /build/install_torch.sh /build "/$TORCH_INDEX" ;; \
+    esac
+
+
+# Everything but our own code: the layer that changes least comes first.
+FROM python AS packages
+ARG TORCH_INDEX=
+COPY --from=torch-folder /opt/venv /opt/venv
+COPY container/install_torch.sh container/requirements/torch* /build/
+RUN case $TORCH_INDEX in \
+    '' | *://*) bash /build/install_torch.sh /build "$TORCH_INDEX" ;; \
+    esac \
+    && rm -r /build
+COPY --from=wheels /wheels /wheels
+RUN pip install --no-deps --require-hashes --only-binary :all: --find-links /wheels \
+        -r /wheels/locked.txt \
+    && rm -r /wheels
+
+
+# The bill of materials, by a tool that stays out of the image.
+FROM packages AS materials
+COPY container/requirements/build.txt /build/
+RUN python -m venv /build/venv && /build/venv/bin/pip install -q --require-hashes -r /build/build.txt
+RUN mkdir /materials \
+    && /build/venv/bin/cyclonedx-py environment --output-reproducible --of JSON \
+        -o /materials/sbom.json /opt/venv/bin/python \
+    && dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' \
+        > /materials/debian-packages.txt
+
+
+# Our code as it stands in the image: readable by any user, compiled, for read-only file systems.
+FROM python AS code
+COPY . /opt/program/
+RUN rm -rf /opt/program/torch-index \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program \
+    && chmod -R a+rX,go-w /opt/program
+
+
+FROM packages AS image
+COPY --from=materials /materials /opt/program/
+COPY --from=code /opt/program /opt/program
+# Replaces the training toolkit's own `train`.
+COPY --from=code /opt/program/container/bin /opt/venv/bin
+# A path file and not PYTHONPATH, which every program that a job starts would inherit.
+RUN echo /opt/program > "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/program.pth" \
+    && mkdir /tmp/home \
+    && HOME=/tmp/home MPLCONFIGDIR=/tmp/home PYTHONDONTWRITEBYTECODE=1 \
+        python -P -m container.check_image \
+    && rm -rf /tmp/home
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "-P", "-m", "container.entrypoint"]
+CMD ["train"]
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="image-classification" \
+    org.opencontainers.image.description="Trains, diagnoses and serves image classifiers on SageMaker" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}" \
+    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
