@@ -144,13 +144,13 @@ def server(base: Path, data: Path, image: str | None) -> Iterator[int]:
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + READY_SECONDS
+    url = f"http://127.0.0.1:{port}/ping"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise SystemExit(f"the server ended with exit code {process.returncode}")
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
         time.sleep(0.1)
     raise SystemExit(f"the server was not ready within {READY_SECONDS} s")
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 MIN_CONTRAST = 70
-"""Of one colour channel, from 0 to 255: less than the strongest noise, so that some photos are hard."""
+"""Of one colour channel, from 0 to 255: near the noise, so that some photos are hard."""
 
 Field = NDArray[np.float64]
 """H x W, in [0, 1]: how much of the second colour a pixel has."""
@@ -56,7 +56,8 @@ def clouds(size: int, random: np.random.Generator) -> Field:
         coarse = Image.fromarray((random.random((octave, octave)) * 255).astype(np.uint8))
         smooth = coarse.resize((size, size), Image.Resampling.BICUBIC)
         field += np.asarray(smooth, float) / octave
-    return (field - field.min()) / np.ptp(field)
+    stretched: Field = (field - field.min()) / np.ptp(field)
+    return stretched
 
 
 CLASSES: dict[str, Callable[[int, np.random.Generator], Field]] = {

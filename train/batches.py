@@ -1,8 +1,8 @@
 """Mini-batches: which photos make which update, decoded in worker processes.
 
-An update of `batch_size` images is made of micro-batches, which is what a worker decodes and what the
-network sees at a time. Everything random depends on the seed, the epoch and the photo alone, so that
-any part of any epoch can be repeated: with other workers, or after an interruption.
+An update of `batch_size` images is made of micro-batches: what a worker decodes and what the network
+sees at a time. Everything random depends on the seed, the epoch and the photo alone, so that any
+part of any epoch can be repeated: with other workers, or after an interruption.
 """
 
 import signal
@@ -54,8 +54,7 @@ class Plan:
 
 
 def plan(asked: int, micro_bytes: int, device: str, shared_bytes: int | None) -> Plan:
-    """Worker processes and micro-batches in flight, cut to the `shared_bytes` of memory that are free
-    for them.
+    """Worker processes and micro-batches in flight, cut to the `shared_bytes` that are free for them.
 
     `asked` is -1 for: half the processors where the network computes on them too, else one each.
     """
@@ -84,8 +83,8 @@ def micro_sizes(images: int, limit: int) -> list[int]:
 def schedule_epoch(
     samples: int, batch_size: int, micro: int, seed: int, epoch: int
 ) -> Iterator[Spec]:
-    """All micro-batches of one epoch, in order. The rest after the last full mini-batch is an update
-    of its own, unless it is a single image, which joins the one before."""
+    """All micro-batches of one epoch, in order. The rest after the last full mini-batch is an
+    update of its own, unless it is a single image, which joins the one before."""
     order = np.random.default_rng([seed, epoch]).permutation(samples)
     starts = list(range(0, samples, batch_size))
     if batch_size > 1 and len(starts) > 1 and samples - starts[-1] == 1:

@@ -1,7 +1,7 @@
 """Channels -> splits: which folders hold what, and which files are photos of which class.
 
-A split is a folder with one folder per class. Splits come as channels of their own, or as folders of
-one channel, as published archives have them.
+A split is a folder with one folder per class. Splits come as channels of their own, or as folders
+of one channel, as published archives have them.
 """
 
 import os
@@ -50,7 +50,7 @@ def read(channels: dict[str, Path], seed: int) -> Splits:
     labels = sorted(listed["train"])
     if len(labels) < 2:
         raise DataError(
-            f"the train split has {len(labels)} class{'es' if len(labels) != 1 else ''} with photos "
+            f"classes with photos in the train split: {len(labels)} "
             f"({', '.join(labels) or 'none'}); a classifier needs two",
             "give every class a folder of its own in the train channel",
         )
@@ -80,7 +80,7 @@ def _folders(channels: dict[str, Path], notes: list[str]) -> dict[str, Path]:
         given = [name for name in names if name in photos]
         if len(given) > 1:
             raise ChannelError(
-                f"channels {' and '.join(given)} both mean the {split} split", f"give one of them"
+                f"channels {' and '.join(given)} both mean the {split} split", "give one of them"
             )
         if given:
             found[split] = photos[given[0]]
@@ -95,7 +95,7 @@ def _folders(channels: dict[str, Path], notes: list[str]) -> dict[str, Path]:
         both = sorted((inside.keys() & found.keys()) - {"train"})
         if both:
             raise ChannelError(
-                f"{' and '.join(both)} stand both as a channel and as a folder of the train channel",
+                f"{' and '.join(both)}: both a channel and a folder of the train channel",
                 "give each split once",
             )
         notes.append(f"the train channel holds the splits {', '.join(sorted(inside))}")

@@ -1,4 +1,4 @@
-"""The end of a job: the artifact is written, loaded by a fresh process, checked, and put in place."""
+"""The end of a job: the artifact is written, loaded by a fresh process, checked, put in place."""
 
 import json
 import platform
@@ -15,9 +15,9 @@ from torch import nn
 
 from artifact import archive, reference
 from artifact.archive import Description
-from artifact.reference import tolerance
 from artifact.network import normalise
 from artifact.preprocess import pixels
+from artifact.reference import tolerance
 from container import failure
 
 VERIFY_SECONDS = 300

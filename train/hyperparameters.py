@@ -38,7 +38,7 @@ def declare(
     )
     if isinstance(default, list):
         # dataclasses' own typing: the field stands for a value of the default's type
-        return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
+        return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)  # type: ignore[return-value]
 
 

@@ -7,8 +7,8 @@ from container.failure import InterruptedFailure
 
 
 class Interruption:
-    """Until `protect` is called there is nothing to keep, and the signal ends the job at once; after
-    it only `requested` changes, so that no update or file is cut in half."""
+    """Until `protect` is called there is nothing to keep, and the signal ends the job at once;
+    after it only `requested` changes, so that no update or file is cut in half."""
 
     def __init__(self) -> None:
         self.requested = False

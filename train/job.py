@@ -312,8 +312,10 @@ class Training:
             if self.bar is not None:
                 self.bar.close()
             self._save()
-            say(f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; the best weights "
-                "so far are kept, the final evaluation is skipped")  # fmt: skip
+            say(
+                f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; "
+                "the best weights so far are kept, the final evaluation is skipped"
+            )
 
     def finish(self) -> None:
         """The best weights, evaluated, written and checked; pictures beside them."""

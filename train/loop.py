@@ -1,7 +1,7 @@
 """The training loop: epochs, updates and micro-batches over plain PyTorch.
 
-`fit` knows a network, an optimizer and batches. It does not know the platform: what it needs comes in
-as arguments, and what happened goes out through `Events`.
+`fit` knows a network, an optimizer and batches. It does not know the platform: what it needs comes
+in as arguments, and what happened goes out through `Events`.
 """
 
 import math
@@ -22,7 +22,7 @@ from train.evaluate import Evaluation, StopRequestedError
 
 @dataclass
 class State:
-    """Where training is. With the tensors of network, optimizer and generators it is a checkpoint."""
+    """Where training is; with the tensors of network, optimizer and generators, a checkpoint."""
 
     epoch: int = 0
     """The epoch under way, from 0; equal to `epochs` after the last."""
@@ -78,8 +78,8 @@ def fit(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """Trains from `state` to its end, in place; returns early when `events.should_stop` says so, with
-    the update under way dropped. Raises NonFiniteLossError before a bad update is made."""
+    """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
+    with the update under way dropped. Raises NonFiniteLossError before a bad update is made."""
     preprocessing = loader.photos.preprocessing
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):

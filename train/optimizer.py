@@ -12,8 +12,8 @@ STEP_FACTOR = 0.1
 
 
 def make(hyperparameters: Hyperparameters, network: nn.Module) -> torch.optim.Optimizer:
-    """Over the weights that are trained. Biases and scales of normalisation do not decay: that would
-    only pull activations towards zero (as torchvision's and timm's recipes have it)."""
+    """Over the weights that are trained. Biases and scales of normalisation do not decay: that
+    would only pull activations towards zero (as torchvision's and timm's recipes have it)."""
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for parameter in network.parameters():

@@ -22,7 +22,7 @@ from artifact.network import SMALL_CNN, head_path
 from container.failure import PretrainedError
 
 BAKED_FOLDER = "PRETRAINED_DIR"
-"""Environment variable: the folder of weights inside the image, `<network>.safetensors` or `.pth`."""
+"""Environment variable: the image's folder of weights, `<network>.safetensors` or `.pth`."""
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 DOWNLOAD_TIMEOUT_SECONDS = 15
@@ -38,8 +38,8 @@ def load(
     labels: list[str],
     say: Callable[[str], None],
 ) -> None:
-    """Puts trained weights into the network's backbone, in place; the head's too where they are of an
-    artifact with the same labels. Raises PretrainedError."""
+    """Puts trained weights into the network's backbone, in place; into the head too where they are
+    of an artifact with the same labels. Raises PretrainedError."""
     source = _in_channel(channel) if channel else _baked(name)
     if source is None:
         weights, origin = _download(name), "torchvision's download"

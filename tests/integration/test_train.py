@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torchvision import models
 
 from artifact.inference import Classifier
-from tests.tree import ROOT, TINY, Tree, photo
+from tests.tree import ROOT, Tree, photo
 
 METRICS = [
     "train_loss", "train_top1_accuracy", "validation_loss", "validation_top1_accuracy",
