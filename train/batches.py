@@ -1,8 +1,8 @@
 """Mini-batches: which photos make which update, decoded in worker processes.
 
-An update of `batch_size` images is made of micro-batches: what a worker decodes and what the network
-sees at a time. Everything random depends on the seed, the epoch and the photo alone, so that any
-part of any epoch can be repeated: with other workers, or after an interruption.
+An update of `batch_size` images is made of micro-batches: what a worker decodes, and what the
+network sees, at a time. Everything random depends on the seed, the epoch and the photo alone, so
+that any part of any epoch can be repeated: with other workers, or after an interruption.
 """
 
 import signal
@@ -54,7 +54,7 @@ class Plan:
 
 
 def plan(asked: int, micro_bytes: int, device: str, shared_bytes: int | None) -> Plan:
-    """Worker processes and micro-batches in flight, cut to the `shared_bytes` that are free for them.
+    """Worker processes and micro-batches in flight, cut to the `shared_bytes` that are free.
 
     `asked` is -1 for: half the processors where the network computes on them too, else one each.
     """

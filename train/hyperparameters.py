@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from container.failure import HyperparameterError
 
@@ -36,10 +36,13 @@ def declare(
     metadata = dict(
         meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases
     )
-    if isinstance(default, list):
-        # dataclasses' own typing: the field stands for a value of the default's type
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)  # type: ignore[return-value]
+    # typed Any like dataclasses' own `field`, which stands for a value of the default's type
+    made: Any = (
+        field(default_factory=lambda: list(default), metadata=metadata)
+        if isinstance(default, list)
+        else field(default=default, metadata=metadata)
+    )
+    return cast(T, made)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,8 +136,8 @@ def test_folder_of_the_user_shadows_nothing(docker, image, tmp_path):
         "run",
         "--rm",
         "--network=none",
-        f"--volume={tmp_path}:/work",
-        "--workdir=/work",
+        f"--volume={tmp_path}:/folder",
+        "--workdir=/folder",
         image,
         "train",
     )

@@ -92,7 +92,7 @@ def test_a_single_channel_of_another_name_is_taken_for_train(tmp_path):
         pytest.param(["train/1.jpg", "train/2.jpg"], {"train": "train"}, ChannelError,
                      "2 photos lie in it without a class", id="flat"),
         pytest.param(["train/a/1.txt"], {"train": "train"}, ChannelError, "no photos", id="texts"),
-        pytest.param(["train/a/1.jpg"], {"train": "train"}, DataError, "1 class", id="one class"),
+        pytest.param(["train/a/1.jpg"], {"train": "train"}, DataError, ": 1 (a)", id="one class"),
         pytest.param(["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"],
                      {"train": "train", "val": "val"}, DataError,
                      "validation has 1 classes that train has no photos of: c", id="extra class"),
