@@ -193,6 +193,24 @@ def test_a_model_that_cannot_be_loaded_ends_the_container_with_the_reason_last(
     assert "fix: " in last
 
 
+def test_a_model_that_goes_bad_while_serving_turns_ping_red_and_may_be_repaired(
+    copy: Path, tmp_path: Path
+) -> None:
+    weights = copy / "model" / "weights.safetensors"
+    with serving.running(copy, tmp_path / "log") as server:
+        flip_a_byte(weights)
+        server.engine().kill()
+        deadline = time.monotonic() + 60
+        while "sha256" not in server.ping().json()["reason"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        state = server.ping()
+        flip_a_byte(weights)
+        server.wait(200)
+
+    assert state.status_code == 503
+    assert "weights.safetensors is not the file" in state.json()["reason"]
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
