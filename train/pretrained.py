@@ -103,7 +103,7 @@ def _read(path: Path) -> Tensors:
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first = str(error).split(". ")[0].splitlines()[0]
+        first = (str(error).split(". ")[0].splitlines() or [type(error).__name__])[0]
         raise PretrainedError(
             f"{path.name} is no file of plain tensors: {first}",
             "save a state dict: torch.save(network.state_dict(), path)",
