@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 from container.failure import SettingError
 
 MIB = 1 << 20
+MAX_BATCH_PAYLOAD_MIB = 100
+"""The platform's own limit of one request of batch transform."""
+
 PING_THREADS = 8
 """Threads that no invocation may take: /ping never waits for one."""
 
@@ -47,9 +50,9 @@ class Settings:
     )
     max_payload_mib: int = declare(
         25,
-        "Largest request body in MiB; 413 above it.",
+        "Largest request body in MiB, 413 above it; 0, batch transform's word for no limit, is 100.",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB",
-        low=1,
+        low=0,
         high=1024,
     )
     max_pixels: int = declare(
@@ -128,7 +131,7 @@ class Settings:
 
     @property
     def max_payload_bytes(self) -> int:
-        return self.max_payload_mib * MIB
+        return (self.max_payload_mib or MAX_BATCH_PAYLOAD_MIB) * MIB
 
     @property
     def request_limit(self) -> int:

@@ -1,0 +1,154 @@
+"""The README's tables, made from the code, and its commands.
+
+    python -m tests.readme      writes the tables into README.md
+
+Tests hold that the README has exactly these tables and that every command in it is run.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from artifact.preprocess import FORMATS
+from container.failure import CLASSES
+from container.opt_ml import BASE_DIR
+from container.settings import Settings
+from serve import accept, payload
+from train.channels import OTHER_CHANNELS, SPLITS
+from train.hyperparameters import FIELDS
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+BODIES = {
+    "image/jpeg": "one photo; among the photo types the type is a hint and the bytes decide",
+    "image/png": "the same",
+    "image/webp": "the same",
+    "image/bmp": "the same",
+    "image/tiff": "the same",
+    "application/x-image": "the same",
+    "application/octet-stream": "one photo, or an `.npy` file by its first bytes",
+    "application/x-www-form-urlencoded": "the same: what `curl --data-binary` sends by itself",
+    "application/x-npy": "float N×3×H×W, normalised as in training, any H×W; or uint8 N×H×W×3 "
+    "pixels; N may be left out",
+    "application/json": '`{"image": X}` or `{"instances": [X, {"image": X, "id": ...}, ...]}`, where '
+    "X is a photo in base64, a data URI, or nested 3×H×W lists of normalised numbers",
+    "application/jsonlines": "one such X or object a line",
+    "multipart/form-data": "one photo or `.npy` file a part",
+}
+ANSWERS = {
+    accept.JSON: '`{"predictions": [{"label", "index", "probability", "top_k": [...]}, ...]}` in '
+    'input order; an item that failed is `{"error", "index"}`',
+    accept.VERBOSE: '`{"probabilities", "labels", "predicted_label"}`, as built-in algorithms answer',
+    accept.JSON_LINES: '`{"prediction": [all probabilities], "label": ...}` a line',
+    accept.CSV: "all probabilities, a line an image; `nan` where an item failed",
+    accept.NPY: "images × classes, float32; `nan` where an item failed",
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def legal(kind: Any, limits: Any) -> str:
+    if limits["choices"]:
+        return ", ".join(f"`{choice}`" for choice in limits["choices"])
+    if kind is bool:
+        return "`true`, `false`"
+    if limits.get("above") is not None:
+        return f"above {limits['above']:g} to {limits['high']:g}"
+    if limits["low"] is not None:
+        many = "list of " if kind == list[int] else ""
+        return f"{many}{limits['low']:,} to {limits['high']:,}"
+    return "a name"
+
+
+def plain(default: Any) -> str:
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def hyperparameters() -> str:
+    rows = []
+    for name, item in FIELDS.items():
+        default = item.default_factory() if item.default is dataclasses.MISSING else item.default
+        names = ", ".join(f"`{each}`" for each in (name, *item.metadata["aliases"]))
+        meaning, why = item.metadata["meaning"], item.metadata["why"]
+        rows.append((names, plain(default), legal(item.type, item.metadata), meaning, why))
+    return table(("name", "default", "values", "meaning", "why this default"), rows)
+
+
+def channels() -> str:
+    meanings = {
+        "train": "photos to learn from, one folder per class; or folders of all splits",
+        "validation": "photos that choose the best epoch; without it 20 % of each train class",
+        "test": "photos for the final evaluation; without it the validation photos",
+        "pretrained": "weights to start from: one `.pth`, one `.safetensors`, or an artifact",
+    }
+    rows = [(", ".join(f"`{name}`" for name in names), meanings[split])
+            for split, names in SPLITS.items()]  # fmt: skip
+    rows += [(f"`{name}`", meanings[name]) for name in OTHER_CHANNELS if name in meanings]
+    return table(("channel", "holds"), rows)
+
+
+def settings() -> str:
+    rows = [(f"`{BASE_DIR}`", "`/opt/ml`", "a folder", "Where the platform's folder tree lies.")]
+    for item in dataclasses.fields(Settings):
+        names = ", ".join(f"`{each}`" for each in item.metadata["names"])
+        values = legal(item.type, item.metadata)
+        rows.append((names, plain(item.default), values, item.metadata["meaning"]))
+    return table(("environment variable", "default", "values", "meaning"), rows)
+
+
+def content_types() -> str:
+    return table(
+        ("Content-Type", "body"), [(f"`{name}`", BODIES[name]) for name in payload.ACCEPTED]
+    )
+
+
+def accept_types() -> str:
+    return table(("Accept", "answer"), [(f"`{name}`", ANSWERS[name]) for name in accept.OFFERED])
+
+
+def failures() -> str:
+    rows = [(f"`{kind.name}`", kind.meaning, kind.fix) for kind in CLASSES]
+    return table(("class", "what happened", "what to do"), rows)
+
+
+def formats() -> str:
+    return ", ".join("WebP" if name == "WEBP" else name for name in FORMATS)
+
+
+TABLES = {
+    "hyperparameters": hyperparameters,
+    "channels": channels,
+    "content types": content_types,
+    "accept": accept_types,
+    "settings": settings,
+    "failure classes": failures,
+    "formats": formats,
+}
+
+
+def pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every line of the README's bash blocks that is a command."""
+    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    stripped = (re.sub(r"\s+#.*$", "", line).strip() for line in lines)
+    return [" ".join(line.split()) for line in stripped if line and not line.startswith("#")]
+
+
+def write() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        made = make()
+        text = pattern(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
