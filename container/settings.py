@@ -50,7 +50,7 @@ class Settings:
     )
     max_payload_mib: int = declare(
         25,
-        "Largest request body in MiB, 413 above it; 0, batch transform's word for no limit, is 100.",
+        "Largest request body in MiB, 413 above it; 0 (no limit, to batch transform) is 100.",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB",
         low=0,
         high=1024,

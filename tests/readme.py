@@ -31,7 +31,7 @@ BODIES = {
     "application/x-www-form-urlencoded": "the same: what `curl --data-binary` sends by itself",
     "application/x-npy": "float N×3×H×W, normalised as in training, any H×W; or uint8 N×H×W×3 "
     "pixels; N may be left out",
-    "application/json": '`{"image": X}` or `{"instances": [X, {"image": X, "id": ...}, ...]}`, where '
+    "application/json": '`{"image": X}` or `{"instances": [X, {"image": X, "id": ...}, ...]}`; '
     "X is a photo in base64, a data URI, or nested 3×H×W lists of normalised numbers",
     "application/jsonlines": "one such X or object a line",
     "multipart/form-data": "one photo or `.npy` file a part",
@@ -39,7 +39,7 @@ BODIES = {
 ANSWERS = {
     accept.JSON: '`{"predictions": [{"label", "index", "probability", "top_k": [...]}, ...]}` in '
     'input order; an item that failed is `{"error", "index"}`',
-    accept.VERBOSE: '`{"probabilities", "labels", "predicted_label"}`, as built-in algorithms answer',
+    accept.VERBOSE: '`{"probabilities", "labels", "predicted_label"}`, as built-in algorithms do',
     accept.JSON_LINES: '`{"prediction": [all probabilities], "label": ...}` a line',
     accept.CSV: "all probabilities, a line an image; `nan` where an item failed",
     accept.NPY: "images × classes, float32; `nan` where an item failed",

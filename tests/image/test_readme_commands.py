@@ -1,0 +1,77 @@
+"""Every command of the README runs as it stands there, in its order, at a lowered size where it
+would take long."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import readme
+from tests.tree import Tree, photo
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LOWERED = {
+    "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "make test": "TESTS='tests/unit/test_architecture.py'",
+    "make demo DATA=~/photos": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "make image": "",
+    "make image-demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "local_test/train.sh ~/photos -- network=resnet50 pretrained=false fine_tune=all epochs=2": (
+        "image_size=64"
+    ),
+    "local_test/serve.sh": "",
+    "local_test/predict.sh ~/photos/val/bees/*.jpg": "",
+    "local_test/inspect.sh": "",
+    "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": "",
+    "DOCKER_OPTIONS='--user 12345 --read-only --tmpfs /tmp' local_test/train.sh ~/photos -- "
+    "epochs=2 network=small_cnn pretrained=false fine_tune=all image_size=32": "",
+    "./build_and_push.sh --dry-run photos": "",
+}
+"""Command -> what is added to it."""
+
+EXPECTED = {
+    "make demo": "true label",
+    "make image-demo": "true label",
+    "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
+    "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
+    "./build_and_push.sh --dry-run photos": "docker push",
+}
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with ~/photos; every parent open, for the container may run as another user."""
+    made = Tree(tmp_path)
+    colours = {"ants": (60, 40, 30), "bees": (220, 180, 40)}
+    for split, count in (("train", 10), ("val", 4)):
+        made.channel(split, count, colours)
+    (tmp_path / "input" / "data").rename(tmp_path / "photos")
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(0o755)
+    return tmp_path
+
+
+def test_every_command_of_the_readme_runs(docker, image, home):
+    commands = readme.commands()
+    assert set(commands) == set(LOWERED), "the README and this table differ"
+    photo_path = ROOT / "photo.jpg"
+    photo_path.write_bytes(photo((60, 40, 30), 1))
+    environment = {
+        **os.environ, "HOME": str(home), "VENV": sys.prefix, "AWS_REGION": "us-east-1",
+        "IMAGE": image, "DOCKER_CONFIG": str(home / "docker"),
+    }  # fmt: skip
+    try:
+        for command in commands:
+            more = LOWERED[command].format(base=home / "demo")
+            done = subprocess.run(
+                ["bash", "-c", f"{command} {more}"], cwd=ROOT, env=environment,
+                capture_output=True, text=True, timeout=900,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            assert EXPECTED.get(command, "") in done.stdout
+    finally:
+        photo_path.unlink()
+        docker("rm", "--force", "local-test-serve-8080")
