@@ -9,8 +9,13 @@ import re
 import traceback
 from pathlib import Path
 
+from container import resources
+
 REASON_CHARACTERS = 1024
 FIRST_LINE_CHARACTERS = 300
+
+SHARED_MEMORY_NEEDED = 1 << 20
+"""Bytes; less is as good as none."""
 
 
 class Failure(Exception):
@@ -168,6 +173,8 @@ def classify(error: BaseException) -> Failure:
         return HostMemoryError(f"out of memory: {first}")
     if isinstance(error, OSError) and error.errno is not None:
         where = f" ({error.filename})" if error.filename else ""
+        if error.errno == errno.ENOSPC and not error.filename and _shared_memory_full():
+            return SharedMemoryError("/dev/shm is full")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DiskFullError(f"no space left on the volume{where}")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -181,6 +188,12 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt):
         return InterruptedFailure("stopped from the keyboard")
     return InternalError(f"{type(error).__name__}: {first}")
+
+
+def _shared_memory_full() -> bool:
+    """Semaphores of worker processes live there, and their error names no file."""
+    free = resources.shared_memory_bytes()
+    return free is not None and free < SHARED_MEMORY_NEEDED
 
 
 def reason(failure: Failure, error: BaseException | None = None) -> str:
