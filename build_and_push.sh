@@ -11,7 +11,7 @@
 #   AWS_REGION   region; else AWS_DEFAULT_REGION, else the one of `aws configure`
 #   PLATFORM     of the instances that run it (default linux/amd64)
 #   BUILD_ARGS   options for `docker build`, e.g. '--network host --build-arg TORCH_INDEX=...'
-#   IMAGE        an image that is built already: tagged and pushed as it is
+#   BUILT_IMAGE  an image that is built already: tagged and pushed as it is
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -91,8 +91,8 @@ elif ! found=$(aws ecr describe-repositories --region "$region" --repository-nam
   echo "created repository $name"
 fi
 
-if [[ -n ${IMAGE:-} ]]; then
-  run docker tag "$IMAGE" "$uri"
+if [[ -n ${BUILT_IMAGE:-} ]]; then
+  run docker tag "$BUILT_IMAGE" "$uri"
 else
   read -r -a build_args <<<"${BUILD_ARGS:-}"
   build=(docker build)

@@ -88,7 +88,7 @@ def test_platform_is_always_stated(bare):
 
 
 def test_image_that_is_built_already_is_tagged_and_not_built(bare):
-    printed = dry_run("photos", "v1", environment={**bare, "IMAGE": "mine:latest"})
+    printed = dry_run("photos", "v1", environment={**bare, "BUILT_IMAGE": "mine:latest"})
 
     assert "docker tag mine:latest " in printed
     assert "docker build" not in printed
@@ -172,7 +172,7 @@ def small(docker, tmp_path, request):
 
 
 def test_push_to_a_registry(ecr, small, docker, tmp_path):
-    done = call("team/photos", "v1", environment={**ecr, "IMAGE": small})
+    done = call("team/photos", "v1", environment={**ecr, "BUILT_IMAGE": small})
 
     assert done.returncode == 0, done.stderr
     assert "created repository team/photos" in done.stdout
@@ -212,7 +212,7 @@ def test_it_builds_what_lies_beside_it(ecr, docker, tmp_path):
 
 def test_second_push_finds_the_repository(ecr, small, docker):
     for tag in ("v2", "v3"):
-        done = call("again", tag, environment={**ecr, "IMAGE": small})
+        done = call("again", tag, environment={**ecr, "BUILT_IMAGE": small})
         docker("image", "rm", "--force", f"{REGISTRY}/again:{tag}")
 
         assert done.returncode == 0, done.stderr
@@ -222,7 +222,7 @@ def test_second_push_finds_the_repository(ecr, small, docker):
 
 @pytest.mark.parametrize("small", ["linux/arm64"], indirect=True)
 def test_image_of_another_architecture_is_not_pushed(ecr, small, docker):
-    done = call("photos", "v1", environment={**ecr, "IMAGE": small})
+    done = call("photos", "v1", environment={**ecr, "BUILT_IMAGE": small})
     docker("image", "rm", "--force", f"{REGISTRY}/photos:v1")
 
     assert done.returncode == 2
