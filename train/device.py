@@ -9,9 +9,10 @@ from artifact import network as networks
 from container import resources
 from container.failure import DeviceError
 
-MICRO_FLOPS = 3e11
-"""Floating-point operations of one forward pass of a micro-batch on a CPU: about 36 photos through
-ResNet50. Two cores take about 5 s for it and its gradients, and a stop waits for no more."""
+MICRO_FLOPS = 1.4e11
+"""Floating-point operations of one forward pass of a micro-batch on a CPU: 17 photos through
+ResNet50. Two cores take about 5 s for it and its gradients, four times that when others load them,
+and a stop waits for no more."""
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Processor flags of units that multiply in bfloat16; without them it is emulated, and slower."""
