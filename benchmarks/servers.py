@@ -1,0 +1,168 @@
+"""The servers that are measured, started as they are used, and looked at from outside.
+
+Ours is the image's own entry point, the peer is gunicorn's; both under a base folder instead of
+/opt/ml, or, with `image`, in containers of that image.
+"""
+
+import contextlib
+import http.client
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+READY_SECONDS = 240
+STOP_SECONDS = 60
+POLL_SECONDS = 0.05
+"""Between tries to connect; a server that listens is asked at once."""
+
+OURS, PEER = "ours", "peer"
+PEER_APP = "benchmarks.peers.flask_eager:create_app()"
+
+MEMORY = "sum over the server's processes of each one's peak resident memory (VmHWM)"
+# a page that two processes share counts twice; in return, measuring does not disturb the server
+PEAK = re.compile(r"^Name:\s*(\S+)$.*?^VmHWM:\s*(\d+) kB$", re.MULTILINE | re.DOTALL)
+LOOKING = ("sh", "grep")
+"""Processes in the container that are not the server's."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """`base` holds `model`. `docker_options` go to `docker run`, for ours and the peer alike."""
+
+    base: Path
+    image: str | None = None
+    docker_options: str = ""
+    peer_workers: int = 1
+
+
+@dataclass
+class Server:
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: IO[bytes]
+    container: str | None
+    start_seconds: float = 0.0
+    facts: str = ""
+    """What it says of itself on /ping, as JSON: engine, device, threads."""
+
+    def peak_memory_mib(self) -> float:
+        """Of all its processes since the start."""
+        if self.container:
+            # a process may end while it is listed
+            command = 'grep -hE "^(Name|VmHWM):" /proc/[0-9]*/status || true'
+            text = docker("exec", self.container, "sh", "-c", command)
+        else:
+            parent = psutil.Process(self.process.pid)
+            tree = [parent, *parent.children(recursive=True)]
+            text = "".join(Path(f"/proc/{each.pid}/status").read_text() for each in tree)
+        return sum(int(kib) for name, kib in PEAK.findall(text) if name not in LOOKING) * 1024 / MIB
+
+    def wait_until_ready(self) -> None:
+        """Raises RuntimeError, with the end of the log, where it ends or takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}: {self.tail}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                with contextlib.closing(connection):
+                    connection.request("GET", "/ping")
+                    answer = connection.getresponse()
+                    self.facts = answer.read().decode()
+                if answer.status == 200:
+                    return
+            time.sleep(POLL_SECONDS)
+        raise RuntimeError(f"the server was not ready within {READY_SECONDS} s: {self.tail}")
+
+    @property
+    def tail(self) -> str:
+        return Path(self.log.name).read_text(errors="replace")[-2000:]
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.container:
+            docker("rm", "--force", self.container)
+
+
+@contextlib.contextmanager
+def running(name: str, place: Place) -> Iterator[Server]:
+    """A ready server, `ours` or `peer`, with its time from start to the first good /ping."""
+    port = _free_port()
+    container = f"benchmark-{name}-{uuid.uuid4().hex[:8]}" if place.image else None
+    with tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".log") as log:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            _command(name, place, port, container),
+            env={**os.environ, **_environment(name, place, port)},
+            stdout=log,
+            stderr=log,
+        )
+        server = Server(process, port, log, container)
+        try:
+            server.wait_until_ready()
+            server.start_seconds = time.monotonic() - started
+            yield server
+        finally:
+            server.stop()
+
+
+def _command(name: str, place: Place, port: int, container: str | None) -> list[str]:
+    ours = ["-P", "-m", "container.entrypoint", "serve"]
+    gunicorn = ["-P", "-m", "gunicorn", "--no-control-socket", "--bind"]
+    if container is None:
+        peer = [*gunicorn, f"127.0.0.1:{port}", PEER_APP]
+        return [sys.executable, *(ours if name == OURS else peer)]
+    options = ["--rm", "--name", container, "--publish", f"127.0.0.1:{port}:8080"]
+    options += ["--volume", f"{place.base / 'model'}:/opt/ml/model:ro"]
+    options += shlex.split(place.docker_options)
+    image = str(place.image)
+    if name == OURS:
+        return ["docker", "run", *options, image, "serve"]
+    options += ["--volume", f"{HERE}:/opt/benchmark/benchmarks:ro", "--entrypoint", "python"]
+    options += ["--env", "PYTHONPATH=/opt/benchmark"]
+    options += ["--env", f"WEB_CONCURRENCY={place.peer_workers}"]
+    return ["docker", "run", *options, image, *gunicorn, "0.0.0.0:8080", PEER_APP]
+
+
+def _environment(name: str, place: Place, port: int) -> dict[str, str]:
+    shared = {"PYTHONPATH": str(PROJECT)}
+    if name == OURS:
+        mine = {"SAGEMAKER_BASE_DIR": str(place.base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+        return {**shared, **mine}
+    peer = {"MODEL_DIR": str(place.base / "model"), "WEB_CONCURRENCY": str(place.peer_workers)}
+    return {**shared, **peer}
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def docker(*arguments: str) -> str:
+    """Its output, or "" where it fails."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,125 @@
+"""Every benchmark by its own command, at a tiny size. No time is asserted: machines differ."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks import load, setting
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ("--network", "small_cnn", "--image-size", "32")
+SETTING = {"date", "command", "revision", "cpu", "cores", "load_average_before", "versions"}
+SPEED = {"images_per_second", "p50_ms", "p99_ms"}
+
+
+def run(name: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *options],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def last_line(done: "subprocess.CompletedProcess[str]") -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """What it printed, and the file that it kept."""
+    out = tmp_path_factory.mktemp("results") / "serving.json"
+    short = ("--seconds", "0.3", "--rounds", "1", "--starts", "1")
+    return run("serving", *TINY, *short, "--out", str(out)), out
+
+
+def test_serving_ends_with_both_servers_figures_and_their_setting(serving):
+    result = last_line(serving[0])
+
+    assert result.keys() == {"benchmark", "setting", "ours", "peer", "ratio"}
+    own = {"network", "image_size", "batch", "concurrency", "seconds", "memory", "client"}
+    assert result["setting"].keys() >= SETTING | own
+    assert 90_000 < result["setting"]["photos"]["bytes"] < 130_000
+    for name in ("ours", "peer"):
+        assert result[name]["start_seconds"] > 0
+        assert result[name]["peak_memory_mib"] > 100
+        assert result[name]["at"].keys() == {"1", "8"}
+        for at, figures in result[name]["at"].items():
+            assert figures.keys() == SPEED | {"answers", "rounds", "client_cpu"}
+            assert figures["images_per_second"] > 0
+            assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+            assert figures["answers"] >= int(at)
+
+
+def test_serving_ratios_are_ours_by_the_peers(serving):
+    result = last_line(serving[0])
+
+    quotient = result["ours"]["start_seconds"] / result["peer"]["start_seconds"]
+    assert result["ratio"]["start_seconds"] == pytest.approx(quotient, abs=0.01)
+    assert result["ratio"]["at"]["8"].keys() == SPEED
+
+
+def test_serving_prints_a_table_and_keeps_it_with_the_result(serving):
+    done, out = serving
+
+    assert re.search(r"\nimages/s, 8 at a time +[\d.]+ +[\d.]+ +[\d.]+ +higher\n", done.stdout)
+    assert json.loads(out.read_text()) == last_line(done)
+    assert done.stdout.startswith(out.with_suffix(".txt").read_text())
+
+
+def test_startup_ends_with_the_imports_and_a_jobs_first_step():
+    result = last_line(run("startup", "--repeats", "1", "--jobs", "1"))
+
+    assert result.keys() == {"benchmark", "setting", "http", "engine", "train"}
+    assert result["setting"].keys() >= SETTING | {"network", "image_size", "batch"}
+    for side in ("http", "engine"):
+        assert result[side]["import_seconds"] > 0
+        assert result[side]["modules"] > 0
+    assert "torch" in result["engine"]["largest"]
+    job = result["train"]
+    assert 0 < job["first_line_seconds"] <= job["first_step_seconds"] <= job["job_seconds"]
+
+
+def test_image_without_docker_says_so():
+    done = run("image", DOCKER_HOST="unix:///nowhere.sock")
+
+    assert done.returncode == 2
+    assert "no Docker engine answers, or it has no image" in done.stderr
+
+
+def test_setting_names_the_variables_that_tune(monkeypatch):
+    monkeypatch.setenv("ENGINE_THREADS", "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setenv("SECRET", "x")
+
+    seen = setting.describe("serving")["environment"]
+
+    assert (seen["ENGINE_THREADS"], seen["OMP_WAIT_POLICY"]) == ("1", "passive")
+    assert "SECRET" not in seen
+
+
+def test_a_refused_request_ends_the_load(server, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 and no photo")
+
+    done = run("load", str(server.port), str(tmp_path), "2", "1")
+
+    assert done.returncode == 1
+    assert "a request failed: RuntimeError: HTTP 400" in done.stderr
+
+
+def test_load_changes_the_file_and_not_the_picture(red_jpeg):
+    bodies = [load.distinct(red_jpeg, text) for text in ("1-1", "1-2")]
+
+    assert bodies[0] != bodies[1]
+    seen = {Image.open(io.BytesIO(body)).tobytes() for body in [red_jpeg, *bodies]}
+    assert len(seen) == 1
