@@ -28,6 +28,8 @@ def child_environment(environment: dict[str, str]) -> dict[str, str]:
     scratch = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
     planned = {
         "OMP_NUM_THREADS": str(resources.cpu_count()),
+        # threads that spin while they wait take the processors from the workers that they wait for
+        "OMP_WAIT_POLICY": "passive",
         "PYTHONUNBUFFERED": "1",
         "MPLCONFIGDIR": str(scratch / "matplotlib"),
         "TORCH_HOME": str(scratch / "torch"),

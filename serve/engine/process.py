@@ -152,6 +152,8 @@ def environment(threads: int, gpu: int | None) -> dict[str, str]:
     planned = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         planned[name] = str(threads)
+    # threads that spin while they wait take the processors from those that decode the next photos
+    planned.setdefault("OMP_WAIT_POLICY", "passive")
     planned["PYTHONDONTWRITEBYTECODE"] = planned["PYTHONUNBUFFERED"] = "1"
     # -P keeps the current folder out; ours is named
     planned["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
