@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from artifact.preprocess import PhotoError, Preprocessing, open_photo
 from container import resources
 from train.augmentation import Augmentation
-from train.index import Index
+from train.index import Index, shown
 
 SHARED_MEMORY_SHARE = 0.5
 """Part of the free shared memory that batches in flight may fill."""
@@ -121,7 +121,7 @@ class Photos(Dataset[MicroBatch]):
                 images.append(self._photo(int(position), spec.epoch))
                 targets.append(int(self.index.targets[position]))
             except (PhotoError, OSError) as error:
-                bad.append(f"{self.index.channel}/{self.index.name(int(position))}: {error}")
+                bad.append(f"{self.index.channel}/{shown(self.index.name(int(position)))}: {error}")
         side = self.preprocessing.image_size
         stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
         return MicroBatch(
@@ -173,6 +173,8 @@ class Loader:
             batch_size=None,
             num_workers=workers,
             worker_init_fn=_calm if workers else None,
+            # a pass draws from it: the global one is dropout's, which a resumed pass must not move
+            generator=torch.Generator(),
             pin_memory=pin,
             **ahead,  # type: ignore[arg-type]
         )

@@ -115,8 +115,8 @@ class Store:
         """Checkpoints of other runs are listed with what differs from this one."""
         for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
             try:
-                other = json.loads(manifest.read_text(encoding="utf-8"))["identity"]
-            except (OSError, ValueError, KeyError):
+                other = dict(json.loads(manifest.read_text(encoding="utf-8"))["identity"])
+            except (OSError, ValueError, KeyError, TypeError):  # not of this program
                 continue
             changed = sorted(k for k in self.identity if self.identity[k] != other.get(k))
             if changed:
@@ -139,7 +139,8 @@ def collect(
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     if scaler.is_enabled():
-        tensors["scaler/scale"] = torch.tensor(scaler.get_scale())
+        for name, number in scaler.state_dict().items():
+            tensors[f"scaler/{name}"] = torch.tensor(number)
     return tensors
 
 
@@ -161,12 +162,18 @@ def restore(
             values.setdefault(int(number), {})[field] = tensor
     plain = optimizer.state_dict()
     optimizer.load_state_dict({"state": values, "param_groups": plain["param_groups"]})
+    for parameter, state in optimizer.state.items():
+        for field, value in state.items():
+            # files hold no strides, and a fused update walks weights and moments in step
+            if value.shape == parameter.shape:
+                state[field] = torch.empty_like(parameter).copy_(value)
     torch.set_rng_state(tensors["random/cpu"])
     if "random/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random/cuda"])
-    if "scaler/scale" in tensors and scaler.is_enabled():
-        scale = tensors["scaler/scale"].item()
-        scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
+    if scaler.is_enabled():
+        scaler.load_state_dict(
+            {name: tensors[f"scaler/{name}"].item() for name in scaler.state_dict()}
+        )
 
 
 def _read(path: Path) -> Checkpoint:

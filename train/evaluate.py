@@ -1,5 +1,6 @@
 """How good a network is on one split."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artifact.network import normalise
+from container.failure import DataError, NonFiniteLossError
 from train.batches import Loader
+from train.index import Index
 
 
 class StopRequestedError(Exception):
@@ -57,17 +60,20 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager[None]],
     should_stop: Callable[[], bool],
     classes: int,
-    advance: Callable[[int], None] = lambda images: None,
+    bad_files_seen: Callable[[Index, list[str]], None],
 ) -> Evaluation:
-    """Raises StopRequestedError between mini-batches when `should_stop` says so."""
+    """Raises StopRequestedError between mini-batches when `should_stop` says so, NonFiniteLossError
+    where the network's answers are no numbers, DataError where no photo is left."""
     network.eval()
     criterion.eval()
-    preprocessing = loader.photos.preprocessing
+    index, preprocessing = loader.photos.index, loader.photos.preprocessing
     total = 0.0
     confusion = np.zeros((classes, classes), np.int64)
     for batch in loader.in_order():
         if should_stop():
             raise StopRequestedError
+        if batch.bad:
+            bad_files_seen(index, batch.bad)
         if not len(batch.targets):
             continue
         images = normalise(batch.pixels.to(device), preprocessing.mean, preprocessing.std)
@@ -77,5 +83,9 @@ def evaluate(
         total += criterion(logits, targets).item() * len(targets)
         predicted = logits.argmax(1).cpu().numpy()
         np.add.at(confusion, (batch.targets.numpy(), predicted), 1)
-        advance(len(targets))
-    return Evaluation(total / max(1, int(confusion.sum())), confusion)
+    images_seen = int(confusion.sum())
+    if not images_seen:
+        raise DataError(f"none of the {len(index)} photos of {index.channel} can be used any more")
+    if not math.isfinite(total):
+        raise NonFiniteLossError(f"the loss on {images_seen} photos of {index.channel} is {total}")
+    return Evaluation(total / images_seen, confusion)

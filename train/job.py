@@ -51,6 +51,8 @@ def run(job: Job, interruption: Interruption) -> None:
     """Raises Failure for whatever ends the job without a model."""
     chosen = read_hyperparameters(job)
     refuse_several_hosts(job)
+    with archive.staging(job.paths.model):
+        pass  # a model folder that cannot be written is known now, not after hours
     splits = read_splits(job, chosen)
     training = Training(job, chosen, splits, interruption)
     training.fit()
@@ -143,7 +145,7 @@ class Training:
         self.preprocessing = Preprocessing.for_size(chosen.image_size)
         self.device = device.pick()
         self.dtype = device.precision(chosen.precision, self.device)
-        self.bad_files: list[str] = []
+        self.bad_files: dict[str, list[str]] = {}
         self.best: dict[str, torch.Tensor] | None = None
         torch.manual_seed(chosen.seed)
         self.network = self._build()
@@ -251,13 +253,13 @@ class Training:
         assert self.bar is not None
         self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
 
-    def bad_files_seen(self, lines: list[str]) -> None:
+    def bad_files_seen(self, index: Index, lines: list[str]) -> None:
+        known = self.bad_files.setdefault(index.channel, [])
         for line in lines:
-            say(f"bad file {line}")
-        self.bad_files = sorted({*self.bad_files, *lines})
-        scan.check_limit(
-            "train", self.bad_files, len(self.splits.train), self.chosen.bad_file_limit
-        )
+            if line not in known:
+                say(f"bad file {line}")
+                known.append(line)
+        scan.check_limit(index.channel, known, len(index), self.chosen.bad_file_limit)
 
     def evaluate(self) -> Evaluation:
         if self.bar is not None:
@@ -274,6 +276,7 @@ class Training:
             self.autocast,
             self.should_stop,
             len(self.labels),
+            self.bad_files_seen,
         )
 
     def epoch_done(self, state: loop.State, is_best: bool) -> None:

@@ -18,6 +18,7 @@ from artifact.network import head, normalise
 from container.failure import NonFiniteLossError
 from train.batches import Loader, MicroBatch
 from train.evaluate import Evaluation, StopRequestedError
+from train.index import Index
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Events(Protocol):
 
     def should_stop(self) -> bool: ...
     def evaluate(self) -> Evaluation: ...
-    def bad_files_seen(self, lines: list[str]) -> None: ...
+    def bad_files_seen(self, index: Index, lines: list[str]) -> None: ...
     def train_mode(self) -> None: ...
     def update_done(self, state: State, images: int) -> None: ...
     def epoch_done(self, state: State, is_best: bool) -> None: ...
@@ -79,7 +80,7 @@ def fit(
     autocast: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
-    with the update under way dropped. Raises NonFiniteLossError before a bad update is made."""
+    with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
     preprocessing = loader.photos.preprocessing
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
@@ -87,13 +88,16 @@ def fit(
         criterion.train()
         events.train_mode()
         optimizer.zero_grad(set_to_none=True)
-        update = Update()
+        update, begun = Update(), None
         for batch in loader.epoch(state.epoch, state.step_in_epoch):
             if events.should_stop():
+                undo(network, begun)
                 state.interrupted = True
                 return
             if batch.bad:
-                events.bad_files_seen(batch.bad)
+                events.bad_files_seen(loader.photos.index, batch.bad)
+            if begun is None and not batch.spec.last:
+                begun = remember(network)
             if trainable(batch, network):
                 images = batch.pixels.to(device, non_blocking=True)
                 targets = batch.targets.to(device, non_blocking=True)
@@ -110,17 +114,16 @@ def fit(
                     f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
                     f"{state.step + 1}, at learning rate {rate(state.step):.3g}"
                 )
-            if events.should_stop():
-                state.interrupted = True
-                return
             for group in optimizer.param_groups:
                 group["lr"] = rate(state.step)
-            scaler.step(optimizer)
-            scaler.update()
+            if update.images:
+                average(optimizer, batch.spec.images / update.images)
+                scaler.step(optimizer)
+                scaler.update()
             optimizer.zero_grad(set_to_none=True)
             count(state, update)
             events.update_done(state, update.images)
-            update = Update()
+            update, begun = Update(), None
         seconds = time.monotonic() - started
         try:
             evaluation = events.evaluate()
@@ -145,6 +148,39 @@ class Update:
         self.loss_sum += loss.item() * len(targets)
         self.right += int((logits.argmax(1) == targets).sum())
         self.images += len(targets)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the forward passes of an update change, as it was before the first of them."""
+
+    buffers: dict[str, torch.Tensor]
+    random: torch.Tensor
+
+
+def remember(network: nn.Module) -> Begun:
+    """Only updates of several micro-batches need it, which only a CPU has."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    return Begun(buffers, torch.get_rng_state())
+
+
+def undo(network: nn.Module, begun: Begun | None) -> None:
+    """Drops a begun update whole: its photos will be seen again, by a network that has not."""
+    if begun is None:
+        return
+    for name, buffer in network.named_buffers():
+        buffer.copy_(begun.buffers[name])
+    torch.set_rng_state(begun.random)
+
+
+def average(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Makes the gradients a mean over the photos that were there: bad ones had a share, too."""
+    if factor == 1:
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
 
 
 def set_train_mode(network: nn.Module, fine_tune: str) -> None:

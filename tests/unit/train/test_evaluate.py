@@ -1,0 +1,56 @@
+"""What an evaluation says of photos and answers that are none."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from artifact.preprocess import Preprocessing
+from container.failure import DataError, NonFiniteLossError
+from tests.tree import photo
+from train import batches
+from train.batches import Loader, Photos
+from train.evaluate import evaluate
+from train.index import Index
+from train.loss import CrossEntropyLoss
+
+
+def evaluated(folder, names, weight=0.1):
+    """The evaluation of a linear network, and the bad files that it told of."""
+    index = Index.of("validation", folder, ((name, at % 2) for at, name in enumerate(names)))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    nn.init.constant_(network[1].weight, weight)
+    photos = Photos(index, Preprocessing.for_size(16), "none", seed=0)
+    loader = Loader(photos, 2, 2, batches.Plan(0, 2), pin=False, stay=False)
+    seen = []
+    done = evaluate(
+        network, CrossEntropyLoss(), loader, torch.device("cpu"), nullcontext, lambda: False, 2,
+        lambda index, lines: seen.extend(lines),
+    )  # fmt: skip
+    return done, seen
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for at in range(3):
+        (tmp_path / f"{at}.jpg").write_bytes(photo((200, 60, 60), at))
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_and_named(folder):
+    done, seen = evaluated(folder, ["0.jpg", "bad.jpg", "1.jpg", "2.jpg"])
+
+    assert done.images == 3
+    assert [line.split(":")[0] for line in seen] == ["validation/bad.jpg"]
+
+
+def test_a_split_without_a_readable_photo_has_no_accuracy(folder):
+    with pytest.raises(DataError, match="none of the 1 photos of validation"):
+        evaluated(folder, ["bad.jpg"])
+
+
+def test_answers_that_are_no_numbers_are_no_evaluation(folder):
+    with pytest.raises(NonFiniteLossError, match="the loss on 2 photos of validation is nan"):
+        evaluated(folder, ["0.jpg", "1.jpg"], weight=float("inf"))
