@@ -33,15 +33,9 @@ class Augmentation:
             "strong": [crop, flip, strong],
         }
         self._change = transforms.Compose(steps[name])
+        # a crop has its final size already: fitting it once more would cut its margin off
+        self._fit = Preprocessing(side, side) if crop in steps[name] else preprocessing
 
     def __call__(self, image: Image.Image) -> Pixels:
         """RGB image -> H x W x 3 uint8, by torch's global random generator."""
-        return fit_or_keep(self._change(image), self.preprocessing)
-
-
-def fit_or_keep(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """A crop has its final size already; resizing it once more would cut its margin off."""
-    if image.size == (preprocessing.image_size, preprocessing.image_size):
-        whole = Preprocessing(preprocessing.image_size, preprocessing.image_size)
-        return fit(image, whole)
-    return fit(image, preprocessing)
+        return fit(self._change(image), self._fit)
