@@ -23,6 +23,7 @@ WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.png"
 NESTED_LEVELS = 2
 """How deep below the model folder `model.json` is looked for: archives often add a folder."""
+PARTIAL = ".partial-"
 MAX_DESCRIPTION_BYTES = 64 << 20
 
 
@@ -83,7 +84,9 @@ def write_description(folder: Path, description: Description) -> None:
 def staging(model_dir: Path) -> Iterator[Path]:
     """A temporary folder on the model folder's own file system, gone afterwards in any case."""
     model_dir.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=model_dir))
+    for leftover in model_dir.glob(f"{PARTIAL}*"):  # of a job that was killed: it would be uploaded
+        shutil.rmtree(leftover, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=model_dir))
     try:
         yield folder
     finally:

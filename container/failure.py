@@ -217,7 +217,8 @@ def write(output: Path, text: str) -> bool:
         if path.is_file() and path.stat().st_size:
             return False
         output.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        # a file name may hold bytes that are no text
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError:  # a full or read-only volume: the log still has the reason
         return False
     return True

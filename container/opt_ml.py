@@ -92,7 +92,7 @@ def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as bad:
+    except (ValueError, RecursionError) as bad:
         raise error(f"{path.name} is not JSON: {bad}", f"write a JSON object to {path}") from bad
     if not isinstance(value, dict):
         raise error(

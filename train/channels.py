@@ -5,6 +5,7 @@ of one channel, as published archives have them.
 """
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import ChannelError, DataError
-from train.index import Index, stratified
+from train.index import Index, shown, stratified
 
 SPLITS = {
     "train": ("train", "training"),
@@ -66,7 +67,8 @@ def read(channels: dict[str, Path], seed: int) -> Splits:
     }
     train, validation = made["train"], made.get("validation")
     if validation is None:
-        held, kept = stratified(train.targets, HELD_OUT, seed)
+        # the larger part first: a class of one photo trains, for it cannot do both
+        kept, held = stratified(train.targets, 1 - HELD_OUT, seed)
         notes.append(f"no validation split: {HELD_OUT:.0%} of each train class held out for it")
         train, validation = train.take(kept), train.take(held)
     return Splits(labels, train, validation, made.get("test"), notes)
@@ -90,8 +92,10 @@ def _folders(channels: dict[str, Path], notes: list[str]) -> dict[str, Path]:
     if "train" not in found:
         names_given = ", ".join(sorted(channels)) or "none"
         raise ChannelError(f"no train channel; channels given: {names_given}")
-    inside = _split_folders(found["train"])
+    inside, beside = _split_folders(found["train"])
     if inside:
+        if beside:
+            notes.append(f"folders beside the splits ignored: {', '.join(map(shown, beside))}")
         both = sorted((inside.keys() & found.keys()) - {"train"})
         if both:
             raise ChannelError(
@@ -111,16 +115,21 @@ def _subfolders(folder: Path) -> list[Path]:
     return [Path(path) for path in entries if not Path(path).name.startswith((".", "__"))]
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """The splits inside one channel, also below one more folder, as archives are often packed."""
+def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The splits inside one channel, also below one more folder, as archives are often packed; and
+    the names of other folders beside them. Two splits with classes inside are no coincidence, so
+    that `train`, `val` and `docs` are not taken for three classes."""
     for candidate in [folder, *(_subfolders(folder) if len(_subfolders(folder)) == 1 else [])]:
         names = {path.name.lower(): path for path in _subfolders(candidate)}
         splits = {
             split: names[name] for split, known in SPLITS.items() for name in known if name in names
         }
-        if "train" in splits and len(splits) == len(names):
-            return splits
-    return {}
+        beside = sorted(names.keys() - {path.name.lower() for path in splits.values()})
+        if "train" not in splits:
+            continue
+        if not beside or (len(splits) > 1 and all(map(_subfolders, splits.values()))):
+            return splits, beside
+    return {}, []
 
 
 def _classes(split: str, folder: Path, notes: list[str]) -> dict[str, list[str]]:
@@ -129,22 +138,24 @@ def _classes(split: str, folder: Path, notes: list[str]) -> dict[str, list[str]]
     ignored: list[str] = []
     for class_folder in _subfolders(folder):
         names = list(_photos(class_folder, folder, ignored))
+        # archives of a Mac spell an accented letter as two characters, others as one
+        label = shown(unicodedata.normalize("NFC", class_folder.name))
         if names:
-            classes[class_folder.name] = names
+            classes.setdefault(label, []).extend(names)
         else:
-            notes.append(f"{split}/{class_folder.name}: no photos in this folder, so no class")
+            notes.append(f"{split}/{label}: no photos in this folder, so no class")
     if not classes:
         flat = [path.name for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
         seen = f"{len(flat)} photos lie in it without a class" if flat else "it holds no photos"
         raise ChannelError(f"the {split} channel has no class folders: {seen} ({folder})")
     if ignored:
-        shown = ", ".join(ignored[:5]) + (", ..." if len(ignored) > 5 else "")
-        notes.append(f"{split}: {len(ignored)} files that are no photos ignored: {shown}")
+        some = ", ".join(map(shown, ignored[:5])) + (", ..." if len(ignored) > 5 else "")
+        notes.append(f"{split}: {len(ignored)} files that are no photos ignored: {some}")
     return classes
 
 
 def _photos(class_folder: Path, root: Path, ignored: list[str]) -> Iterator[str]:
-    for parent, folders, files in os.walk(class_folder):
+    for parent, folders, files in os.walk(class_folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         for name in sorted(files):
             path = os.path.relpath(os.path.join(parent, name), root)
@@ -156,6 +167,11 @@ def _photos(class_folder: Path, root: Path, ignored: list[str]) -> Iterator[str]
                 yield path
             else:
                 ignored.append(path)
+
+
+def _raise(error: OSError) -> None:
+    """A folder that may not be read is no empty one."""
+    raise error
 
 
 def _match_classes(
@@ -183,9 +199,11 @@ def check_classes(splits: Splits) -> None:
     empty = [label for label, images in zip(splits.labels, counts, strict=True) if not images]
     if empty:
         raise DataError(f"no usable train photos of {len(empty)} classes: {', '.join(empty[:10])}")
-    for index in (splits.validation, splits.test):
+    for split, index in (("validation", splits.validation), ("test", splits.test)):
         if index is not None and not len(index):
-            raise DataError(f"no usable photos in {index.channel}")
+            raise DataError(
+                f"no usable photos for {split}", f"add photos to train, or give a {split} channel"
+            )
 
 
 def subset(index: Index, fraction: float, seed: int) -> Index:

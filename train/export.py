@@ -2,6 +2,7 @@
 
 import json
 import platform
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -65,6 +66,8 @@ def _verify(folder: Path) -> dict[str, float]:
     """Distance per engine, by a process that shares nothing with this one but the folder."""
     command = [sys.executable, "-P", "-m", "artifact.verify", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_SECONDS)
+    if done.returncode == -signal.SIGKILL:
+        raise failure.HostMemoryError("the process that checks the saved model was killed")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise failure.ModelError(

@@ -329,7 +329,7 @@ def _integers(value: Any, limits: Any) -> list[int]:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.startswith("[") else value
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(expected) from None
     if isinstance(value, str):
         value = [part for part in re.split(r"[,\s]+", value) if part]

@@ -49,8 +49,9 @@ def confusion_matrix(path: Path, evaluation: Evaluation, labels: list[str], titl
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="share of the true class")
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     if marked:
-        axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
+        # labels are names: a dollar sign in one does not begin a formula
+        axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", parse_math=False)
+        axes.set_yticks(range(len(labels)), labels, parse_math=False)
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)

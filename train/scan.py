@@ -11,7 +11,7 @@ from artifact.preprocess import PhotoError, open_photo
 from container import resources
 from container.failure import DataError
 from train import channels
-from train.index import Index
+from train.index import Index, shown
 
 SCAN_SECONDS = 60.0
 ALWAYS_ALLOWED = 5
@@ -62,7 +62,7 @@ def drop(index: Index, bad: Bad, limit: float, say: Callable[[str], None]) -> In
     """The split without its bad photos, each of them named. Raises DataError above the limit."""
     if not bad:
         return index
-    lines = [f"bad file {index.channel}/{index.name(at)}: {bad[at]}" for at in sorted(bad)]
+    lines = [f"bad file {index.channel}/{shown(index.name(at))}: {bad[at]}" for at in sorted(bad)]
     for line in lines:
         say(line)
     check_limit(index.channel, lines, len(index), limit)

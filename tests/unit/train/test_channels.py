@@ -1,5 +1,6 @@
 """Folders -> splits and classes, with everything that real archives hold besides photos."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,37 @@ def test_a_million_samples_take_tens_of_megabytes():
     held = index.names.nbytes + index.ends.nbytes + index.targets.nbytes
     assert held < 50 << 20
     assert index.name(999_999) == "class-099/photo-0999999.jpg"
+
+
+def test_a_folder_beside_the_splits_is_no_class_and_neither_are_they(tmp_path):
+    files = [f"{split}/{label}/1.jpg" for split in ("train", "val") for label in ("ant", "bee")]
+    folder = fill(tmp_path / "train", *files, "extra/1.jpg")
+
+    splits = channels.read({"train": folder}, seed=0)
+
+    assert splits.labels == ["ant", "bee"]
+    assert "folders beside the splits ignored: extra" in splits.notes
+
+
+def test_one_class_spelt_in_two_ways_of_unicode_is_one_class(tmp_path):
+    train = fill(tmp_path / "train", "caf\u00e9/1.jpg", "bee/1.jpg")
+    validation = fill(tmp_path / "val", "cafe\u0301/2.jpg", "bee/2.jpg")
+
+    splits = channels.read({"train": train, "validation": validation}, seed=0)
+
+    assert splits.labels == ["bee", "caf\u00e9"]
+    assert names(splits.validation) == ["bee/2.jpg", "cafe\u0301/2.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without permission")
+def test_a_class_folder_that_may_not_be_read_is_an_error_and_not_an_empty_class(tmp_path):
+    folder = fill(tmp_path / "train", "ant/1.jpg", "bee/1.jpg", "cat/1.jpg")
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    (folder / "bee").chmod(0)
+    os.seteuid(12345)
+    try:
+        with pytest.raises(PermissionError):
+            channels.read({"train": folder}, seed=0)
+    finally:
+        os.seteuid(0)

@@ -95,6 +95,7 @@ def test_all_mistakes_come_at_once_with_what_would_work():
         pytest.param({"learning_rate": "nan"}, "a number", id="nan"),
         pytest.param({"learning_rate": "inf"}, "a number", id="infinite"),
         pytest.param({"learning_rate": "true"}, "a number", id="boolean number"),
+        pytest.param({"hidden_units": "[" * 2000}, "like [512, 256]", id="endless list"),
         pytest.param({"hidden_units": "[512, -1]"}, "like [512, 256]", id="negative units"),
         pytest.param({"pretrained": "maybe"}, "true or false", id="boolean"),
         pytest.param({"network": ""}, "a name", id="empty"),
