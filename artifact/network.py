@@ -1,7 +1,7 @@
 """Networks by name: torchvision's classifiers with a head of our own, and one from scratch."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -166,10 +166,6 @@ def load(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     # some networks upgrade old files by a version that a file of plain tensors does not carry
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(state, strict=True, assign=True)
-
-
-def head_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
-    return head(network).parameters()
 
 
 def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -59,38 +59,59 @@ def explain(status: int, before: resources.Memory, after: resources.Memory) -> f
     return failure.InternalError(f"the program died with {name}")
 
 
+class Stop:
+    """The platform's SIGTERM, passed on to the child; also one that comes before the child does."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.child: subprocess.Popen[bytes] | None = None
+        self.asked = False
+        self.timer = threading.Timer(GRACE_SECONDS, self.give_up)
+        self.timer.daemon = True
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self.ask)
+
+    def ask(self, signum: int, frame: FrameType | None) -> None:
+        if not self.asked:
+            self.asked = True
+            self.timer.start()
+        self.forward()
+
+    def forward(self) -> None:
+        if self.asked and self.child is not None:
+            self.child.send_signal(signal.SIGTERM)
+
+    def give_up(self) -> None:
+        """Soon the platform kills everything: the reason must be on disk by then."""
+        late = failure.InterruptedFailure(f"did not end within {GRACE_SECONDS} s of SIGTERM")
+        failure.write(self.output, failure.reason(late))
+
+
 def run(command: list[str], output: Path) -> int:
     """Runs `command` to its end; returns the exit code for the platform: 0, or 1 with a reason."""
-    if output.is_dir():
-        (output / "failure").unlink(missing_ok=True)  # of an earlier run in the same folder
+    stop = Stop(output)
+    _forget(output)  # of an earlier run in the same folder
     before = resources.memory()
     child = subprocess.Popen(
         command, env=child_environment(dict(os.environ)), start_new_session=True
     )
-
-    def give_up() -> None:
-        late = failure.InterruptedFailure(f"did not end within {GRACE_SECONDS} s of SIGTERM")
-        failure.write(output, failure.reason(late))
-
-    timer = threading.Timer(GRACE_SECONDS, give_up)
-    timer.daemon = True
-
-    def forward(signum: int, frame: FrameType | None) -> None:
-        if not timer.is_alive() and not timer.finished.is_set():
-            timer.start()
-        child.send_signal(signal.SIGTERM)
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, forward)
+    stop.child = child
+    stop.forward()
     status = _wait(child.pid)
-    timer.cancel()
+    stop.timer.cancel()
     _kill_group(child.pid)
     if status == 0:
+        _forget(output)  # late, but done after all
         return 0
     died = explain(status, before, resources.memory())
     failure.write(output, failure.reason(died))
     _last_words(output, failure.reason(died))
     return 1
+
+
+def _forget(output: Path) -> None:
+    if output.is_dir():
+        (output / "failure").unlink(missing_ok=True)
 
 
 def _wait(pid: int) -> int:

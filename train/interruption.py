@@ -1,6 +1,8 @@
 """The platform's SIGTERM: a request to stop, seen between micro-batches."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from container.failure import InterruptedFailure
@@ -20,6 +22,15 @@ class Interruption:
 
     def protect(self) -> None:
         self._protected = True
+
+    @contextmanager
+    def unprotected(self) -> Iterator[None]:
+        """For what may be cut: waiting, with nothing half-made."""
+        before, self._protected = self._protected, False
+        try:
+            yield
+        finally:
+            self._protected = before
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.requested = True

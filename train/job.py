@@ -1,6 +1,5 @@
 """One job from its channels to its artifact: what is done in which order."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Any
 
@@ -11,24 +10,23 @@ from artifact import archive
 from artifact import network as networks
 from artifact.archive import Description
 from artifact.preprocess import Preprocessing
-from container import resources
 from container.failure import ChannelError, HyperparameterError
 from container.opt_ml import Job
 from debugger import hook as debug
 from train import (
-    batches,
-    channels,
     checkpoint,
     device,
     export,
     hyperparameters,
+    loaders,
     loop,
     optimizer,
+    photos,
     pretrained,
     report,
     scan,
 )
-from train.batches import Loader, Photos
+from train.batches import Loader
 from train.channels import Splits
 from train.evaluate import Evaluation, StopRequestedError, evaluate
 from train.hyperparameters import Hyperparameters
@@ -36,9 +34,6 @@ from train.index import Index
 from train.interruption import Interruption
 from train.loss import CrossEntropyLoss
 from train.progress import Bar, MetricsFile, metrics_line, say
-
-LISTED_CLASSES = 50
-"""Up to so many classes the start-up table names each."""
 
 NOT_IDENTITY = (
     "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
@@ -53,7 +48,7 @@ def run(job: Job, interruption: Interruption) -> None:
     refuse_several_hosts(job)
     with archive.staging(job.paths.model):
         pass  # a model folder that cannot be written is known now, not after hours
-    splits = read_splits(job, chosen)
+    splits = photos.read_splits(job, chosen)
     training = Training(job, chosen, splits, interruption)
     training.fit()
     training.finish()
@@ -92,47 +87,6 @@ def refuse_several_hosts(job: Job) -> None:
         )
 
 
-def read_splits(job: Job, chosen: Hyperparameters) -> Splits:
-    """Lists and checks every photo, prints what was found. Raises ChannelError or DataError."""
-    splits = channels.read(job.channels, chosen.seed)
-    for note in splits.notes:
-        say(f"note: {note}")
-    seed = chosen.seed
-    splits.train = _usable(channels.subset(splits.train, chosen.train_fraction, seed), chosen)
-    splits.validation = _usable(
-        channels.subset(splits.validation, chosen.validation_fraction, seed), chosen
-    )
-    if splits.test is not None:
-        splits.test = _usable(channels.subset(splits.test, chosen.test_fraction, seed), chosen)
-    channels.check_classes(splits)
-    _print_table(splits)
-    return splits
-
-
-def _usable(index: Index, chosen: Hyperparameters) -> Index:
-    bar = Bar(f"checking {index.channel}", len(index))
-    bad, looked = scan.scan(index, advance=bar.advance)
-    bar.close()
-    if looked < len(index):
-        say(f"note: {index.channel}: {looked} of {len(index)} photos checked in the time allowed; "
-            "the rest is checked as it is read")  # fmt: skip
-    return scan.drop(index, bad, chosen.bad_file_limit, say)
-
-
-def _print_table(splits: Splits) -> None:
-    named = [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
-    given = [(name, index) for name, index in named if index is not None]
-    counts = {name: index.counts(len(splits.labels)) for name, index in given}
-    say(f"photos: {', '.join(f'{len(index)} {name}' for name, index in given)}; "
-        f"{len(splits.labels)} classes")  # fmt: skip
-    for at, label in enumerate(splits.labels[:LISTED_CLASSES]):
-        say(f"  {label}: {', '.join(f'{counts[name][at]} {name}' for name, _ in given)}")
-    if len(splits.labels) > LISTED_CLASSES:
-        per_class = counts["train"]
-        say(f"  and {len(splits.labels) - LISTED_CLASSES} more classes; train photos per class: "
-            f"{per_class.min()} to {per_class.max()}")  # fmt: skip
-
-
 class Training:
     """The pieces of one run, and what the loop tells them (`loop.Events`)."""
 
@@ -153,8 +107,9 @@ class Training:
         self.optimizer = optimizer.make(chosen, self.network)
         half = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self._plan_loading()
+        self.loaders = loaders.make(chosen, splits, self.preprocessing, self.device, self.dtype)
         self.state = loop.State()
+        interruption.protect()  # from here on there is a network to keep
         self._resume()
         job.paths.output_data.mkdir(parents=True, exist_ok=True)
         self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
@@ -172,46 +127,12 @@ class Training:
         if chosen.fine_tune == "head":
             made.requires_grad_(False)
             networks.head(made).requires_grad_(True)
-        self.flops = device.forward_flops(chosen.network, chosen.image_size)
         return made
-
-    def _plan_loading(self) -> None:
-        chosen, side = self.chosen, self.chosen.image_size
-        micro = device.micro_batch(chosen.batch_size, self.flops, self.device)
-        evaluated = device.micro_batch(chosen.evaluation_batch_size, self.flops, self.device)
-        plan = batches.plan(
-            chosen.num_workers,
-            max(micro, evaluated) * side * side * 3,
-            self.device.type,
-            resources.shared_memory_bytes(),
-        )
-        if plan.note:
-            say(f"note: {plan.note}")
-        parts = f" in micro-batches of {micro}" if micro < chosen.batch_size else ""
-        say(
-            f"device: {self.device} ({resources.cpu_count()} processors), "
-            f"precision {str(self.dtype).removeprefix('torch.')}, {plan.workers} workers, "
-            f"{chosen.batch_size} images per update{parts}, "
-            f"augmentation {chosen.resolved_augmentation}"
-        )
-
-        pin = self.device.type == "cuda"
-        photos = Photos(
-            self.splits.train, self.preprocessing, chosen.resolved_augmentation, chosen.seed
-        )
-        self.train_loader = Loader(photos, chosen.batch_size, micro, plan, pin=pin, stay=True)
-
-        def evaluation_loader(index: Index) -> Loader:
-            photos = Photos(index, self.preprocessing, "none", chosen.seed)
-            return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
-
-        self.validation_loader = evaluation_loader(self.splits.validation)
-        self.test_loader = evaluation_loader(self.splits.test or self.splits.validation)
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint of this very run, else the pretrained weights."""
         identity = {k: v for k, v in asdict(self.chosen).items() if k not in NOT_IDENTITY}
-        identity |= {"labels": self.labels, "data": data_key(self.splits)}
+        identity |= {"labels": self.labels, "data": photos.data_key(self.splits)}
         self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
         self.keeps_checkpoints = self.store.writable()
         found = self.store.load() if self.keeps_checkpoints else None
@@ -225,7 +146,8 @@ class Training:
     def _load_pretrained(self) -> None:
         chosen, channel = self.chosen, self.job.channels.get("pretrained")
         if chosen.pretrained:
-            pretrained.load(self.network, chosen.network, channel, self.labels, say)
+            with self.interruption.unprotected():  # a download may take minutes
+                pretrained.load(self.network, chosen.network, channel, self.labels, say)
         elif channel is not None:
             say("warning: pretrained=false, so the pretrained channel is not read")
         if not chosen.pretrained and chosen.fine_tune == "head":
@@ -242,7 +164,7 @@ class Training:
 
     def train_mode(self) -> None:
         self.hook.train()
-        number, steps = self.state.epoch + 1, self.train_loader.steps
+        number, steps = self.state.epoch + 1, self.loaders.train.steps
         self.bar = Bar(
             f"epoch {number}/{self.chosen.epochs}",
             len(self.splits.train),
@@ -264,7 +186,7 @@ class Training:
     def evaluate(self) -> Evaluation:
         if self.bar is not None:
             self.bar.close()
-        return self._evaluate(self.validation_loader)
+        return self._evaluate(self.loaders.validation)
 
     def _evaluate(self, loader: Loader) -> Evaluation:
         self.hook.evaluate()
@@ -295,14 +217,13 @@ class Training:
     # start and end
 
     def fit(self) -> None:
-        self.interruption.protect()
         loop.fit(
             self.network,
             self.criterion,
             self.optimizer,
             self.scaler,
-            optimizer.schedule(self.chosen, self.train_loader.steps),
-            self.train_loader,
+            optimizer.schedule(self.chosen, self.loaders.train.steps),
+            self.loaders.train,
             self.state,
             self,
             epochs=self.chosen.epochs,
@@ -329,7 +250,15 @@ class Training:
         description = self._describe(evaluation, split)
         files = export.export(self.network, description, self.job.paths.model)
         if not self.state.interrupted:
-            self._report(evaluation, split)
+            report.write(
+                self.job.paths.output_data,
+                self.state.history,
+                self.state.best_epoch,
+                self.splits.train,
+                self.labels,
+                evaluation,
+                split,
+            )
         sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
         say(f"artifact: {self.job.paths.model / archive.DESCRIPTION}, {sizes}")
 
@@ -338,7 +267,7 @@ class Training:
         if self.state.interrupted:
             return None, split
         try:
-            evaluation = self._evaluate(self.test_loader)
+            evaluation = self._evaluate(self.loaders.test)
         except StopRequestedError:
             self.state.interrupted = True
             return None, split
@@ -370,22 +299,3 @@ class Training:
             hyperparameters=asdict(self.chosen),
             versions=export.versions(),
         )
-
-    def _report(self, evaluation: Evaluation | None, split: str) -> None:
-        folder = self.job.paths.output_data
-        report.curves(folder / "curves.png", self.state.history, self.state.best_epoch)
-        report.contact_sheet(folder / "samples.png", self.splits.train, self.labels, 0)
-        if evaluation is not None:
-            report.write_evaluation(folder / "evaluation.json", split, evaluation, self.labels)
-            title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
-            path = folder / "confusion_matrix.png"
-            report.confusion_matrix(path, evaluation, self.labels, title)
-
-
-def data_key(splits: Splits) -> str:
-    """The same for the same files: a checkpoint belongs to its data."""
-    digest = hashlib.sha256()
-    for index in (splits.train, splits.validation):
-        digest.update(index.names.tobytes())
-        digest.update(index.targets.tobytes())
-    return digest.hexdigest()[:16]

@@ -24,6 +24,24 @@ MARKED_CLASSES = 30
 """Up to so many classes the confusion matrix carries names and counts; beyond, only colours."""
 
 
+def write(
+    folder: Path,
+    history: list[dict[str, Any]],
+    best_epoch: int | None,
+    train: Index,
+    labels: list[str],
+    evaluation: Evaluation | None,
+    split: str,
+) -> None:
+    """All of it, into `folder`; `evaluation` is of `split`, and None where it was skipped."""
+    curves(folder / "curves.png", history, best_epoch)
+    contact_sheet(folder / "samples.png", train, labels, 0)
+    if evaluation is not None:
+        write_evaluation(folder / "evaluation.json", split, evaluation, labels)
+        title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
+        confusion_matrix(folder / "confusion_matrix.png", evaluation, labels, title)
+
+
 def write_evaluation(path: Path, split: str, evaluation: Evaluation, labels: list[str]) -> None:
     """`evaluation.json`: accuracy, per-class precision and recall, and the confusion matrix, whose
     rows are true classes and whose columns are predicted ones, both in the order of `labels`."""

@@ -1,0 +1,62 @@
+"""How a job's photos are loaded: micro-batches, worker processes, and a loader per split."""
+
+from dataclasses import dataclass
+
+import torch
+
+from artifact.preprocess import Preprocessing
+from container import resources
+from train import batches, device
+from train.batches import Loader, Photos
+from train.channels import Splits
+from train.hyperparameters import Hyperparameters
+from train.index import Index
+from train.progress import say
+
+
+@dataclass(frozen=True)
+class Loaders:
+    train: Loader
+    validation: Loader
+    test: Loader
+    """Of the validation split where there is no test split."""
+
+
+def make(
+    chosen: Hyperparameters,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    target: torch.device,
+    precision: torch.dtype,
+) -> Loaders:
+    """Planned from the network's cost, the processors and the shared memory; says what it chose."""
+    flops = device.forward_flops(chosen.network, chosen.image_size)
+    micro = device.micro_batch(chosen.batch_size, flops, target)
+    evaluated = device.micro_batch(chosen.evaluation_batch_size, flops, target)
+    plan = batches.plan(
+        chosen.num_workers,
+        max(micro, evaluated) * chosen.image_size**2 * 3,
+        target.type,
+        resources.shared_memory_bytes(),
+    )
+    if plan.note:
+        say(f"note: {plan.note}")
+    parts = f" in micro-batches of {micro}" if micro < chosen.batch_size else ""
+    say(
+        f"device: {target} ({resources.cpu_count()} processors), "
+        f"precision {str(precision).removeprefix('torch.')}, {plan.workers} workers, "
+        f"{chosen.batch_size} images per update{parts}, "
+        f"augmentation {chosen.resolved_augmentation}"
+    )
+    pin = target.type == "cuda"
+
+    def evaluation(index: Index) -> Loader:
+        photos = Photos(index, preprocessing, "none", chosen.seed)
+        return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
+
+    augmented = Photos(splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed)
+    return Loaders(
+        train=Loader(augmented, chosen.batch_size, micro, plan, pin=pin, stay=True),
+        validation=evaluation(splits.validation),
+        test=evaluation(splits.test or splits.validation),
+    )
