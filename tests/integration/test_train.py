@@ -249,6 +249,19 @@ def test_pretrained_weights_come_from_the_channel(tree, form, finished):
     assert torch.equal(mine["0.weight"], weights["0.weight"])
 
 
+def test_pretrained_weights_come_from_the_images_own_folder(tree, finished, tmp_path):
+    tree.channel("train", 6)
+    source = finished[0].root / "model" / "weights.safetensors"
+    (tmp_path / "small_cnn.safetensors").write_bytes(source.read_bytes())
+
+    done = tree.train(
+        {"PRETRAINED_DIR": str(tmp_path)}, pretrained="true", fine_tune="head", epochs="1"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "backbone from small_cnn.safetensors" in done.stdout
+
+
 def test_a_published_state_dict_fits_a_network_with_another_head(tree):
     tree.channel("train", 4)
     channel = tree.root / "input" / "data" / "pretrained"
