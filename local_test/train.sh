@@ -101,12 +101,12 @@ base = pathlib.Path(sys.argv[1])
 
 
 def numbers(value, name=""):
-    """(name, number) of an object, one level of objects within it included."""
+    """(name, number) of an object, those of the objects within it included."""
     for key, item in value.items():
         if isinstance(item, (int, float)):
             yield f"{name}{key}", item
-        elif isinstance(item, dict) and not name:
-            yield from numbers(item, f"{key}.")
+        elif isinstance(item, dict):
+            yield from numbers(item, f"{name}{key}.")
 
 
 lines = base / "output" / "data" / "metrics.jsonl"
@@ -117,7 +117,7 @@ if lines.is_file() and lines.read_text().strip():
 model = base / "model" / "model.json"
 if model.is_file():
     print("model:")
-    for key, item in numbers({"metrics": json.loads(model.read_text()).get("metrics", {})}):
+    for key, item in numbers(json.loads(model.read_text()).get("metrics", {})):
         print(f"  {key:<32} {item:g}")
 files = [path for name in ("model", "output") for path in sorted((base / name).rglob("*"))]
 print(f"files under {base}:")
