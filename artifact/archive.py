@@ -100,12 +100,14 @@ def publish(folder: Path, model_dir: Path) -> None:
     for name in (REFERENCE, WEIGHTS, DESCRIPTION):
         # mkdtemp's files are the user's own; the platform's uploader may be another one
         (folder / name).chmod(0o644)
+        sync(folder / name)
         (folder / name).replace(model_dir / name)
-    _sync_folder(model_dir)
+    sync(model_dir)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Returns once the file's content, or the folder's names, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

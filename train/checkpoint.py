@@ -7,7 +7,6 @@ hash of every file, has been renamed into place with it; the newest valid one wi
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from artifact.archive import sha256, sync
 from train.loop import State
 
 MANIFEST = "checkpoint.json"
@@ -81,14 +81,14 @@ class Store:
                 "format_version": FORMAT_VERSION,
                 "identity": self.identity,
                 "state": state.as_dict(),
-                "files": {file_name: _sha256(partial / file_name) for file_name in files},
+                "files": {file_name: sha256(partial / file_name) for file_name in files},
             }
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             for path in [*partial.iterdir(), partial]:
-                _sync(path)
+                sync(path)
             shutil.rmtree(self.folder / name, ignore_errors=True)
             partial.rename(self.folder / name)
-            _sync(self.folder)
+            sync(self.folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -181,21 +181,8 @@ def _read(path: Path) -> Checkpoint:
     if manifest["format_version"] != FORMAT_VERSION:
         raise ValueError(f"format version {manifest['format_version']!r}")
     for name, expected in manifest["files"].items():
-        if name not in (TENSORS, BEST) or _sha256(path / name) != expected:
+        if name not in (TENSORS, BEST) or sha256(path / name) != expected:
             raise ValueError(f"{name} is not the file that was written (sha256)")
     state = State(**{**manifest["state"], "interrupted": False})
     best = load_file(path / BEST) if BEST in manifest["files"] else None
     return Checkpoint(state, load_file(path / TENSORS), best, path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

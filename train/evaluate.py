@@ -87,5 +87,5 @@ def evaluate(
     if not images_seen:
         raise DataError(f"none of the {len(index)} photos of {index.channel} can be used any more")
     if not math.isfinite(total):
-        raise NonFiniteLossError(f"the loss on {images_seen} photos of {index.channel} is {total}")
+        raise NonFiniteLossError(f"the loss on {images_seen} held-out photos is {total}")
     return Evaluation(total / images_seen, confusion)
