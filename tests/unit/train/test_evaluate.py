@@ -52,5 +52,5 @@ def test_a_split_without_a_readable_photo_has_no_accuracy(folder):
 
 
 def test_answers_that_are_no_numbers_are_no_evaluation(folder):
-    with pytest.raises(NonFiniteLossError, match="the loss on 2 photos of validation is nan"):
+    with pytest.raises(NonFiniteLossError, match="the loss on 2 held-out photos is nan"):
         evaluated(folder, ["0.jpg", "1.jpg"], weight=float("inf"))
