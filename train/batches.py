@@ -8,12 +8,14 @@ that any part of any epoch can be repeated: with other workers, or after an inte
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from artifact.network import normalise
 from artifact.preprocess import PhotoError, Preprocessing, open_photo
 from container import resources
 from train.augmentation import Augmentation
@@ -38,8 +40,8 @@ class Spec:
 @dataclass
 class MicroBatch:
     spec: Spec
-    pixels: torch.Tensor
-    """N x H x W x 3 uint8."""
+    inputs: torch.Tensor
+    """N x H x W x 3 uint8, or what else the source's `prepare` takes."""
     targets: torch.Tensor
     """N int64."""
     bad: list[str] = field(default_factory=list)
@@ -103,6 +105,21 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return full + (rest > 1 or (rest == 1 and full == 0))
 
 
+class Batches(Protocol):
+    """Where the micro-batches of one split come from: photos that workers decode, or anything else
+    that is cheaper and gives the network the same."""
+
+    index: Index
+
+    @property
+    def steps(self) -> int: ...
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]: ...
+    def in_order(self) -> Iterator[MicroBatch]: ...
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """A micro-batch's inputs, on the device -> what the network takes."""
+        ...
+
+
 class Photos(Dataset[MicroBatch]):
     """Spec -> MicroBatch; what a worker process runs."""
 
@@ -161,6 +178,7 @@ class Loader:
         self, photos: Photos, batch_size: int, micro: int, plan: Plan, *, pin: bool, stay: bool
     ) -> None:
         self.photos = photos
+        self.index = photos.index
         self.samples = len(photos.index)
         self.batch_size = batch_size
         self.micro = micro
@@ -189,6 +207,10 @@ class Loader:
         specs = schedule_epoch(self.samples, self.batch_size, self.micro, photos.seed, epoch)
         self._order.specs = [spec for spec in specs if spec.step >= first_step]
         yield from self._loader
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        preprocessing = self.photos.preprocessing
+        return normalise(inputs, preprocessing.mean, preprocessing.std)
 
     def in_order(self) -> Iterator[MicroBatch]:
         """Every sample once, in the order of the index."""

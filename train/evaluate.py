@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from artifact.network import normalise
 from container.failure import DataError, NonFiniteLossError
-from train.batches import Loader
+from train.batches import Batches
 from train.index import Index
 
 
@@ -55,7 +54,7 @@ class Evaluation:
 def evaluate(
     network: nn.Module,
     criterion: nn.Module,
-    loader: Loader,
+    batches: Batches,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[None]],
     should_stop: Callable[[], bool],
@@ -66,20 +65,20 @@ def evaluate(
     where the network's answers are no numbers, DataError where no photo is left."""
     network.eval()
     criterion.eval()
-    index, preprocessing = loader.photos.index, loader.photos.preprocessing
+    index = batches.index
     total = 0.0
     confusion = np.zeros((classes, classes), np.int64)
-    for batch in loader.in_order():
+    for batch in batches.in_order():
         if should_stop():
             raise StopRequestedError
         if batch.bad:
             bad_files_seen(index, batch.bad)
         if not len(batch.targets):
             continue
-        images = normalise(batch.pixels.to(device), preprocessing.mean, preprocessing.std)
+        inputs = batches.prepare(batch.inputs.to(device))
         targets = batch.targets.to(device)
         with autocast():
-            logits = network(images).float()
+            logits = network(inputs).float()
         total += criterion(logits, targets).item() * len(targets)
         predicted = logits.argmax(1).cpu().numpy()
         np.add.at(confusion, (batch.targets.numpy(), predicted), 1)

@@ -1,48 +1,11 @@
-"""Hyperparameters: each declared once; parsing, error texts and the README's table read that line.
-
-The platform delivers strings, but clients differ: raw (`adam`), JSON (`"adam"`), or encoded twice.
-All of these mean the same here, and no shell or command line ever sees a value.
-"""
+"""Hyperparameters: each declared once; parsing, error texts and the README's table read it."""
 
 import dataclasses
-import difflib
-import json
-import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any
 
 from container.failure import HyperparameterError
-
-T = TypeVar("T")
-
-TRUE = {"true", "1", "yes"}
-FALSE = {"false", "0", "no"}
-
-
-def declare(
-    default: T,
-    meaning: str,
-    why: str,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    aliases: tuple[str, ...] = (),
-) -> T:
-    """`low` and `high` belong to the range, `above` does not; `why` justifies the default."""
-    metadata = dict(
-        meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases
-    )
-    # typed Any like dataclasses' own `field`, which stands for a value of the default's type
-    made: Any = (
-        field(default_factory=lambda: list(default), metadata=metadata)
-        if isinstance(default, list)
-        else field(default=default, metadata=metadata)
-    )
-    return cast(T, made)
+from train.schema import convert, declare, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +181,7 @@ def parse(raw: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
             unknown.append(f"{key}: unknown hyperparameter{_did_you_mean(name)}")
             continue
         try:
-            value = _convert(text, FIELDS[name])
+            value = convert(text, FIELDS[name])
         except ValueError as error:
             mistakes.append(f"{key}={text!r}: expected {error}")
             continue
@@ -244,98 +207,5 @@ def is_platform_key(key: str) -> bool:
     return key.startswith(("_", "sagemaker_"))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` where something known is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def _did_you_mean(name: str) -> str:
     return nearest(name, [*FIELDS, *ALIASES]) or "; the README lists all names"
-
-
-def unwrap(value: Any) -> Any:
-    """Takes JSON string quotes off, as many layers as there are."""
-    while isinstance(value, str):
-        text = value.strip()
-        if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-            return text
-        try:
-            value = json.loads(text)
-        except ValueError:
-            return text
-    return value
-
-
-def _convert(raw: Any, item: "dataclasses.Field[Any]") -> Any:
-    """The typed value, or a ValueError that says what was expected."""
-    value = unwrap(raw)
-    limits = item.metadata
-    if item.type is bool:
-        word = str(value).lower()
-        if word not in TRUE | FALSE:
-            raise ValueError("true or false")
-        return word in TRUE
-    if item.type is int:
-        return _integer(value, limits)
-    if item.type is float:
-        return _number(value, limits)
-    if item.type == list[int]:
-        return _integers(value, limits)
-    choices = limits["choices"]
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"one of {', '.join(choices)}" if choices else "a name")
-    word = value.lower()
-    if choices and word not in choices:
-        raise ValueError(f"one of {', '.join(choices)}{nearest(word, choices)}")
-    return word
-
-
-def expected_range(kind: str, limits: Any) -> str:
-    low, above, high = limits["low"], limits["above"], limits["high"]
-    lower = f" above {above}" if above is not None else f" from {low}"
-    return f"{kind}{lower} to {high}"
-
-
-def _number(value: Any, limits: Any) -> float:
-    expected = expected_range("a number", limits)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(expected)
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError(expected) from None
-    low, above, high = limits["low"], limits["above"], limits["high"]
-    too_low = number <= above if above is not None else number < low
-    if not math.isfinite(number) or too_low or number > high:
-        raise ValueError(expected)
-    return number
-
-
-def _integer(value: Any, limits: Any) -> int:
-    expected = expected_range("a whole number", limits)
-    try:
-        number = _number(value, limits)
-    except ValueError:
-        raise ValueError(expected) from None
-    if number != int(number):  # "10.0" is 10: tuners write it so
-        raise ValueError(expected)
-    return int(number)
-
-
-def _integers(value: Any, limits: Any) -> list[int]:
-    """`[512, 256]`, `"512, 256"` or `512`."""
-    expected = f"a list of whole numbers from {limits['low']} to {limits['high']}, like [512, 256]"
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.startswith("[") else value
-        except (ValueError, RecursionError):
-            raise ValueError(expected) from None
-    if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s]+", value) if part]
-    if not isinstance(value, list):
-        value = [value]
-    try:
-        return [_integer(unwrap(one), limits) for one in value]
-    except ValueError:
-        raise ValueError(expected) from None

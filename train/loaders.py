@@ -7,7 +7,7 @@ import torch
 from artifact.preprocess import Preprocessing
 from container import resources
 from train import batches, device
-from train.batches import Loader, Photos
+from train.batches import Batches, Loader, Photos
 from train.channels import Splits
 from train.hyperparameters import Hyperparameters
 from train.index import Index
@@ -16,9 +16,9 @@ from train.progress import say
 
 @dataclass(frozen=True)
 class Loaders:
-    train: Loader
-    validation: Loader
-    test: Loader
+    train: Batches
+    validation: Batches
+    test: Batches
     """Of the validation split where there is no test split."""
 
 

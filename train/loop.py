@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from artifact.network import head, normalise
+from artifact.network import head
 from container.failure import NonFiniteLossError
-from train.batches import Loader, MicroBatch
+from train.batches import Batches, MicroBatch
 from train.evaluate import Evaluation, StopRequestedError
 from train.index import Index
 
@@ -69,7 +69,7 @@ def fit(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     rate: Callable[[int], float],
-    loader: Loader,
+    batches: Batches,
     state: State,
     events: Events,
     *,
@@ -81,7 +81,6 @@ def fit(
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
     with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
-    preprocessing = loader.photos.preprocessing
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
         set_train_mode(network, fine_tune)
@@ -89,20 +88,20 @@ def fit(
         events.train_mode()
         optimizer.zero_grad(set_to_none=True)
         update, begun = Update(), None
-        for batch in loader.epoch(state.epoch, state.step_in_epoch):
+        for batch in batches.epoch(state.epoch, state.step_in_epoch):
             if events.should_stop():
                 undo(network, begun)
                 state.interrupted = True
                 return
             if batch.bad:
-                events.bad_files_seen(loader.photos.index, batch.bad)
+                events.bad_files_seen(batches.index, batch.bad)
             if begun is None and not batch.spec.last:
                 begun = remember(network)
             if trainable(batch, network):
-                images = batch.pixels.to(device, non_blocking=True)
+                inputs = batch.inputs.to(device, non_blocking=True)
                 targets = batch.targets.to(device, non_blocking=True)
                 with autocast():
-                    logits = network(normalise(images, preprocessing.mean, preprocessing.std))
+                    logits = network(batches.prepare(inputs))
                     loss = criterion(logits.float(), targets)
                 share = len(targets) / batch.spec.images
                 scaler.scale(loss * share).backward()

@@ -1,0 +1,181 @@
+"""The pieces of one training run, and what the loop tells them."""
+
+from dataclasses import asdict
+
+import torch
+from torch import nn
+
+from artifact import network as networks
+from artifact.preprocess import Preprocessing
+from container.opt_ml import Job
+from debugger import hook as debug
+from train import checkpoint, device, loaders, loop, optimizer, photos, pretrained, scan
+from train.batches import Batches
+from train.channels import Splits
+from train.evaluate import Evaluation, evaluate
+from train.hyperparameters import Hyperparameters
+from train.index import Index
+from train.interruption import Interruption
+from train.loss import CrossEntropyLoss
+from train.progress import Bar, MetricsFile, metrics_line, say
+
+NOT_IDENTITY = (
+    "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
+    "bad_file_limit", "test_fraction",
+)  # fmt: skip
+"""Hyperparameters that change nothing in the weights: a run continues across them."""
+
+
+class Training:
+    """The pieces of one run, and what the loop tells them (`loop.Events`)."""
+
+    def __init__(
+        self, job: Job, chosen: Hyperparameters, splits: Splits, interruption: Interruption
+    ) -> None:
+        self.job, self.chosen, self.splits = job, chosen, splits
+        self.interruption = interruption
+        self.labels = splits.labels
+        self.preprocessing = Preprocessing.for_size(chosen.image_size)
+        self.device = device.pick()
+        self.dtype = device.precision(chosen.precision, self.device)
+        self.bad_files: dict[str, list[str]] = {}
+        self.best: dict[str, torch.Tensor] | None = None
+        torch.manual_seed(chosen.seed)
+        self.network = self._build()
+        self.criterion = CrossEntropyLoss(label_smoothing=chosen.label_smoothing)
+        self.optimizer = optimizer.make(chosen, self.network)
+        half = self.dtype is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.loaders = loaders.make(chosen, splits, self.preprocessing, self.device, self.dtype)
+        self.state = loop.State()
+        interruption.protect()  # from here on there is a network to keep
+        self._resume()
+        job.paths.output_data.mkdir(parents=True, exist_ok=True)
+        self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
+        self.hook = debug.create(
+            job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
+        )
+        self.hook.register(self.network, self.criterion)
+        self.bar: Bar | None = None
+
+    def _build(self) -> nn.Module:
+        chosen = self.chosen
+        made = networks.build(
+            chosen.network, len(self.labels), chosen.hidden_units, chosen.image_size
+        )
+        if chosen.fine_tune == "head":
+            made.requires_grad_(False)
+            networks.head(made).requires_grad_(True)
+        return made
+
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint of this very run, else the pretrained weights."""
+        identity = {k: v for k, v in asdict(self.chosen).items() if k not in NOT_IDENTITY}
+        identity |= {"labels": self.labels, "data": photos.data_key(self.splits)}
+        self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
+        self.keeps_checkpoints = self.store.writable()
+        found = self.store.load() if self.keeps_checkpoints else None
+        if found is None:
+            self._load_pretrained()
+        self.network.to(self.device).to(memory_format=torch.channels_last)
+        if found is not None:
+            checkpoint.restore(found.tensors, self.network, self.optimizer, self.scaler)
+            self.state, self.best = found.state, found.best
+
+    def _load_pretrained(self) -> None:
+        chosen, channel = self.chosen, self.job.channels.get("pretrained")
+        if chosen.pretrained:
+            with self.interruption.unprotected():  # a download may take minutes
+                pretrained.load(self.network, chosen.network, channel, self.labels, say)
+        elif channel is not None:
+            say("warning: pretrained=false, so the pretrained channel is not read")
+        if not chosen.pretrained and chosen.fine_tune == "head":
+            say("warning: the backbone is random and frozen (pretrained=false, fine_tune=head); "
+                "set fine_tune=all to train it")  # fmt: skip
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    # what the loop asks and tells
+
+    def should_stop(self) -> bool:
+        return self.interruption.requested
+
+    def train_mode(self) -> None:
+        self.hook.train()
+        number, steps = self.state.epoch + 1, self.loaders.train.steps
+        self.bar = Bar(
+            f"epoch {number}/{self.chosen.epochs}",
+            len(self.splits.train),
+            self.chosen.log_interval if steps > self.chosen.log_interval else 0,
+        )
+
+    def update_done(self, state: loop.State, images: int) -> None:
+        assert self.bar is not None
+        self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
+
+    def bad_files_seen(self, index: Index, lines: list[str]) -> None:
+        known = self.bad_files.setdefault(index.channel, [])
+        for line in lines:
+            if line not in known:
+                say(f"bad file {line}")
+                known.append(line)
+        scan.check_limit(index.channel, known, len(index), self.chosen.bad_file_limit)
+
+    def evaluate(self) -> Evaluation:
+        if self.bar is not None:
+            self.bar.close()
+        return self.evaluate_on(self.loaders.validation)
+
+    def evaluate_on(self, batches: Batches) -> Evaluation:
+        self.hook.evaluate()
+        return evaluate(
+            self.network,
+            self.criterion,
+            batches,
+            self.device,
+            self.autocast,
+            self.should_stop,
+            len(self.labels),
+            self.bad_files_seen,
+        )
+
+    def epoch_done(self, state: loop.State, is_best: bool) -> None:
+        metrics = state.history[-1]
+        say(metrics_line(metrics))
+        self.metrics_file.add(metrics)
+        if is_best:
+            self.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        self._save()
+
+    def _save(self) -> None:
+        if self.keeps_checkpoints:
+            tensors = checkpoint.collect(self.network, self.optimizer, self.scaler)
+            self.store.save(self.state, tensors, self.best)
+
+    # start and end
+
+    def fit(self) -> None:
+        loop.fit(
+            self.network,
+            self.criterion,
+            self.optimizer,
+            self.scaler,
+            optimizer.schedule(self.chosen, self.loaders.train.steps),
+            self.loaders.train,
+            self.state,
+            self,
+            epochs=self.chosen.epochs,
+            patience=self.chosen.early_stopping_patience,
+            fine_tune=self.chosen.fine_tune,
+            device=self.device,
+            autocast=self.autocast,
+        )
+        if self.state.interrupted:
+            if self.bar is not None:
+                self.bar.close()
+            self._save()
+            say(
+                f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; "
+                "the best weights so far are kept, the final evaluation is skipped"
+            )
