@@ -22,7 +22,7 @@ export REQUIRE_DOCKER
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 
-.PHONY: help demo test soak image image-demo lint lock venv clean
+.PHONY: help demo test soak image image-demo lint lock third-party venv clean
 
 help:
 	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,7 +59,10 @@ lint: $(VENV)/.test ## ruff and mypy
 
 lock: $(VENV)/.test ## writes the lock files anew from the .in files
 	$(RUN) $(REQUIREMENTS)/lock.py
-	$(RUN) $(REQUIREMENTS)/third_party.py
+
+third-party: image ## writes the list of what the image holds, and under which licences
+	docker run --rm --volume "$(CURDIR):/opt/program:ro" --entrypoint python "$(IMAGE)" \
+		-P -m container.requirements.third_party > .third-party && mv .third-party THIRD_PARTY.md
 
 venv: $(VENV)/.test ## the environment of the tests
 
