@@ -20,6 +20,7 @@ MODULES = {
     "pillow": "PIL",
     "protobuf": "google.protobuf",
     "smdebug": "smdebug.pytorch",
+    "tensorboardx": "tensorboardX",
 }
 """Where the module to import is not named like its package."""
 
