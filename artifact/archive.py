@@ -6,6 +6,7 @@ whole. Nothing in it is code, and nothing is read that it does not name.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -39,6 +40,9 @@ class Description:
     labels: list[str]
     preprocessing: Preprocessing
     hidden_units: list[int] = field(default_factory=list)
+    temperature: float = 1.0
+    """Probabilities are softmax(logits / temperature): fitted on validation photos, it changes how
+    certain an answer is and never which label is first."""
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -166,9 +170,16 @@ def read_description(folder: Path) -> Description:
     labels = description.labels
     if not isinstance(labels, list) or len(labels) < 2 or len(set(map(str, labels))) != len(labels):
         raise ArtifactError(f"{path} is damaged: labels must be at least two different names")
+    _check_temperature(path, description.temperature)
     if set(description.files) != {REFERENCE, WEIGHTS}:
         raise ArtifactError(f"{path} names files {sorted(description.files)}")
     return description
+
+
+def _check_temperature(path: Path, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ArtifactError(f"{path} is damaged: temperature={value!r}, expected a number above 0")
 
 
 def check_files(folder: Path, description: Description) -> None:

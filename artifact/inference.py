@@ -53,7 +53,7 @@ class Classifier:
             described = self.description.preprocessing
             batch = network.normalise(batch, described.mean, described.std)
         batch = batch.to(dtype=self.dtype, memory_format=torch.channels_last)
-        logits = self.network(batch).float()
+        logits = self.network(batch).float() / self.description.temperature
         probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
         return probabilities
 

@@ -57,8 +57,8 @@ def _reference(network: nn.Module, description: Description) -> list[float]:
     device = next(network.parameters()).device
     preprocessing = description.preprocessing
     one = torch.from_numpy(np.array(pixels(reference.png(), preprocessing)))[None].to(device)
-    logits = network(normalise(one, preprocessing.mean, preprocessing.std))
-    probabilities: list[float] = torch.softmax(logits.float(), 1)[0].cpu().tolist()
+    logits = network(normalise(one, preprocessing.mean, preprocessing.std)).float()
+    probabilities: list[float] = torch.softmax(logits / description.temperature, 1)[0].tolist()
     return probabilities
 
 
