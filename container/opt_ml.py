@@ -49,6 +49,10 @@ class Paths:
         return self.root / "output" / "tensors"
 
     @property
+    def tensorboard(self) -> Path:
+        return self.root / "output" / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
@@ -64,6 +68,8 @@ class Job:
     hosts: list[str]
     current_host: str
     debug_hook_config: Path | None
+    tensorboard: Path
+    """Where the platform takes scalars for TensorBoard from, while the job runs."""
 
     @classmethod
     def read(cls, root: Path, environment: dict[str, str] | None = None) -> "Job":
@@ -83,7 +89,22 @@ class Job:
             hosts=hosts,
             current_host=resources.get("current_host") or hosts[0],
             debug_hook_config=hook_path if hook_path.is_file() else None,
+            tensorboard=_tensorboard(paths, environment),
         )
+
+
+def _tensorboard(paths: Paths, environment: dict[str, str]) -> Path:
+    named = environment.get("TENSORBOARD_CONFIG_FILE_PATH")
+    config = Path(named) if named else paths.config / "tensorboardoutputconfig.json"
+    local = _object(config, ChannelError).get("LocalPath")
+    if local is None or local == "":
+        return paths.tensorboard
+    if not isinstance(local, str) or not Path(local).is_absolute():
+        raise ChannelError(
+            f"{config.name}: LocalPath={local!r} is no absolute path",
+            f"leave LocalPath out, which means {paths.tensorboard}",
+        )
+    return Path(local)
 
 
 def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ that any part of any epoch can be repeated: with other workers, or after an inte
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,7 @@ class Spec:
 @dataclass
 class MicroBatch:
     spec: Spec
+    """Its positions are those of the photos that are there."""
     inputs: torch.Tensor
     """N x H x W x 3 uint8, or what else the source's `prepare` takes."""
     targets: torch.Tensor
@@ -132,15 +133,18 @@ class Photos(Dataset[MicroBatch]):
         self.seed = seed
 
     def __getitem__(self, spec: Spec) -> MicroBatch:
-        images, targets, bad = [], [], []
+        images, targets, bad, kept = [], [], [], []
         for position in spec.positions:
             try:
                 images.append(self._photo(int(position), spec.epoch))
                 targets.append(int(self.index.targets[position]))
+                kept.append(position)
             except (PhotoError, OSError) as error:
                 bad.append(f"{self.index.channel}/{shown(self.index.name(int(position)))}: {error}")
         side = self.preprocessing.image_size
         stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
+        if bad:
+            spec = replace(spec, positions=np.array(kept, np.int64))
         return MicroBatch(
             spec, torch.from_numpy(stacked), torch.tensor(targets, dtype=torch.int64), bad
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from container.failure import DataError, NonFiniteLossError
-from train.batches import Batches
+from train.batches import Batches, MicroBatch
 from train.index import Index
 
 
@@ -60,8 +60,11 @@ def evaluate(
     should_stop: Callable[[], bool],
     classes: int,
     bad_files_seen: Callable[[Index, list[str]], None],
+    observe: Callable[[torch.Tensor, MicroBatch], None] | None = None,
 ) -> Evaluation:
-    """Raises StopRequestedError between mini-batches when `should_stop` says so, NonFiniteLossError
+    """`observe` is told the logits of every micro-batch.
+
+    Raises StopRequestedError between mini-batches when `should_stop` says so, NonFiniteLossError
     where the network's answers are no numbers, DataError where no photo is left."""
     network.eval()
     criterion.eval()
@@ -79,6 +82,8 @@ def evaluate(
         targets = batch.targets.to(device)
         with autocast():
             logits = network(inputs).float()
+        if observe is not None:
+            observe(logits, batch)
         total += criterion(logits, targets).item() * len(targets)
         predicted = logits.argmax(1).cpu().numpy()
         np.add.at(confusion, (batch.targets.numpy(), predicted), 1)

@@ -10,6 +10,7 @@ from artifact.preprocess import Preprocessing
 from container.opt_ml import Job
 from debugger import hook as debug
 from train import checkpoint, device, loaders, loop, optimizer, photos, pretrained, scan
+from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
 from train.evaluate import Evaluation, evaluate
@@ -18,6 +19,8 @@ from train.index import Index
 from train.interruption import Interruption
 from train.loss import CrossEntropyLoss
 from train.progress import Bar, MetricsFile, metrics_line, say
+from train.tensorboard import Scalars
+from train.waiting import Timed
 
 NOT_IDENTITY = (
     "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
@@ -47,11 +50,13 @@ class Training:
         half = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.loaders = loaders.make(chosen, splits, self.preprocessing, self.device, self.dtype)
+        self.timed = Timed(self.loaders.train)
         self.state = loop.State()
         interruption.protect()  # from here on there is a network to keep
         self._resume()
         job.paths.output_data.mkdir(parents=True, exist_ok=True)
         self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
+        self.scalars = Scalars(job.tensorboard, self.state.history, say)
         self.hook = debug.create(
             job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
         )
@@ -127,7 +132,7 @@ class Training:
             self.bar.close()
         return self.evaluate_on(self.loaders.validation)
 
-    def evaluate_on(self, batches: Batches) -> Evaluation:
+    def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
         self.hook.evaluate()
         return evaluate(
             self.network,
@@ -138,12 +143,15 @@ class Training:
             self.should_stop,
             len(self.labels),
             self.bad_files_seen,
+            answers,
         )
 
     def epoch_done(self, state: loop.State, is_best: bool) -> None:
         metrics = state.history[-1]
+        metrics["data_wait_share"] = self.timed.share
         say(metrics_line(metrics))
         self.metrics_file.add(metrics)
+        self.scalars.add(metrics)
         if is_best:
             self.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
         self._save()
@@ -162,7 +170,7 @@ class Training:
             self.optimizer,
             self.scaler,
             optimizer.schedule(self.chosen, self.loaders.train.steps),
-            self.loaders.train,
+            self.timed,
             self.state,
             self,
             epochs=self.chosen.epochs,

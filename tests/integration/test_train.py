@@ -17,7 +17,7 @@ from tests.tree import ROOT, Tree, photo
 
 METRICS = [
     "train_loss", "train_top1_accuracy", "validation_loss", "validation_top1_accuracy",
-    "learning_rate", "images_per_second",
+    "learning_rate", "images_per_second", "data_wait_share",
 ]  # fmt: skip
 
 
