@@ -1,13 +1,18 @@
 """The end of a run: final evaluation, artifact, numbers and pictures."""
 
+import traceback
 from dataclasses import asdict
 from typing import Any
 
 from artifact import archive
 from artifact.archive import Description
-from train import export, report
+from train import export
+from train.answers import Answers
+from train.calibration import Calibration, calibrate
 from train.evaluate import Evaluation, StopRequestedError
 from train.progress import say
+from train.report import environment, write
+from train.report.results import Results
 from train.training import Training
 
 
@@ -15,37 +20,85 @@ def finish(run: Training) -> None:
     """The best weights, evaluated, written and checked; pictures beside them."""
     if run.best is not None:
         run.network.load_state_dict(run.best, strict=True)
-    evaluation, split = _final_evaluation(run)
+    evaluation, split, answers = _final_evaluation(run)
+    calibration = _calibrate(run, split, answers)
     run.hook.close()
+    run.scalars.close()
     description = _describe(run, evaluation, split)
+    if calibration is not None:
+        description.temperature = calibration.fit.temperature
+        description.metrics["calibration"] = calibration.as_dict()
     files = export.export(run.network, description, run.job.paths.model)
-    if not run.state.interrupted:
-        report.write(
-            run.job.paths.output_data,
-            run.state.history,
-            run.state.best_epoch,
-            run.splits.train,
-            run.labels,
-            evaluation,
-            split,
-        )
+    if evaluation is not None and not run.state.interrupted:
+        _report(run, evaluation, split, answers, calibration)
     sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
     say(f"artifact: {run.job.paths.model / archive.DESCRIPTION}, {sizes}")
 
 
-def _final_evaluation(run: Training) -> tuple[Evaluation | None, str]:
+def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
     split = "validation" if run.splits.test is None else "test"
+    answers = Answers(len(run.loaders.test.index), len(run.labels))
     if run.state.interrupted:
-        return None, split
+        return None, split, answers
     try:
-        evaluation = run.evaluate_on(run.loaders.test)
+        evaluation = run.evaluate_on(run.loaders.test, answers)
     except StopRequestedError:
         run.state.interrupted = True
-        return None, split
+        return None, split, answers
     # published tuning jobs look for these two lines
     say(f"Testing Loss: {evaluation.loss:.4f}")
     say(f"Testing Accuracy: {evaluation.top1_accuracy:.4f}")
-    return evaluation, split
+    return evaluation, split, answers
+
+
+def _calibrate(run: Training, split: str, answers: Answers) -> Calibration | None:
+    """None where the job is stopped before validation photos have been answered, or where photos
+    have several labels; then the network's probabilities are served as they are."""
+    if run.state.interrupted or not len(answers):
+        return None
+    if split == "validation":
+        made = calibrate(answers.rows, {})
+    else:
+        validation = Answers(len(run.loaders.validation.index), len(run.labels))
+        try:
+            run.evaluate_on(run.loaders.validation, validation)
+        except StopRequestedError:
+            run.state.interrupted = True
+            return None
+        made = calibrate(validation.rows, {split: answers.rows})
+    before, after = made.before[split], made.after[split]
+    say(f"temperature: {made.fit.temperature:.4g} ({made.fit.note}); calibration error (ECE) on "
+        f"{split} {before.ece:.4f} -> {after.ece:.4f}")  # fmt: skip
+    return made
+
+
+def _report(
+    run: Training,
+    evaluation: Evaluation,
+    split: str,
+    answers: Answers,
+    calibration: Calibration | None,
+) -> None:
+    """The model is in place by now: a defect here costs the report, not the job."""
+    results = Results(
+        job=run.job.name,
+        chosen=run.chosen,
+        splits=run.splits,
+        history=run.state.history,
+        best_epoch=run.state.best_epoch,
+        split=split,
+        evaluation=evaluation,
+        answers=answers,
+        calibration=calibration,
+        bad_files=run.bad_files,
+        environment=environment.describe(run.job.name, run.device, run.dtype),
+    )
+    try:
+        write.write(run.job.paths.output_data, results)
+    except (OSError, MemoryError):
+        raise  # a full volume has a reason of its own
+    except Exception:
+        say(f"warning: the report is not complete:\n{traceback.format_exc()}")
 
 
 def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Description:

@@ -69,7 +69,7 @@ def test_the_platforms_folder_is_known_in_one_place():
         ("serve.app", {"torch", "torchvision", "smdebug", "matplotlib"}),
         ("container.supervisor", {"torch", "numpy", "PIL"}),
         ("artifact.preprocess", {"torch"}),
-        ("train.job", {"smdebug", "flask"}),
+        ("train.job", {"smdebug", "flask", "matplotlib", "tensorboardX"}),
     ],
 )
 def test_a_program_does_not_load_what_it_does_not_need(module, absent):

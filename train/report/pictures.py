@@ -1,7 +1,6 @@
-"""Numbers and pictures of a finished job, in the output folder."""
+"""Pictures of a finished job as files of their own: what a terminal or a chat shows at once."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 from artifact.preprocess import Preprocessing, fit, open_photo  # noqa: E402
 from train.evaluate import Evaluation  # noqa: E402
 from train.index import Index  # noqa: E402
+from train.report.results import Results  # noqa: E402
 
 CELL, CAPTION, COLUMNS, ROWS = 96, 16, 8, 12
 """Pixels of one photo of the contact sheet and its caption; photos per class, and classes."""
@@ -24,36 +24,12 @@ MARKED_CLASSES = 30
 """Up to so many classes the confusion matrix carries names and counts; beyond, only colours."""
 
 
-def write(
-    folder: Path,
-    history: list[dict[str, Any]],
-    best_epoch: int | None,
-    train: Index,
-    labels: list[str],
-    evaluation: Evaluation | None,
-    split: str,
-) -> None:
-    """All of it, into `folder`; `evaluation` is of `split`, and None where it was skipped."""
-    curves(folder / "curves.png", history, best_epoch)
-    contact_sheet(folder / "samples.png", train, labels, 0)
-    if evaluation is not None:
-        write_evaluation(folder / "evaluation.json", split, evaluation, labels)
-        title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
-        confusion_matrix(folder / "confusion_matrix.png", evaluation, labels, title)
-
-
-def write_evaluation(path: Path, split: str, evaluation: Evaluation, labels: list[str]) -> None:
-    """`evaluation.json`: accuracy, per-class precision and recall, and the confusion matrix, whose
-    rows are true classes and whose columns are predicted ones, both in the order of `labels`."""
-    values = {
-        "split": split,
-        "images": evaluation.images,
-        **evaluation.metrics(),
-        "per_class": evaluation.per_class(labels),
-        "labels": labels,
-        "confusion": evaluation.confusion.tolist(),
-    }
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def write(folder: Path, results: Results) -> None:
+    evaluation, split = results.evaluation, results.split
+    curves(folder / "curves.png", results.history, results.best_epoch)
+    contact_sheet(folder / "samples.png", results.splits.train, results.labels, 0)
+    title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
+    confusion_matrix(folder / "confusion_matrix.png", evaluation, results.labels, title)
 
 
 def confusion_matrix(path: Path, evaluation: Evaluation, labels: list[str], title: str) -> None:

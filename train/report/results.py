@@ -1,0 +1,38 @@
+"""Everything that the report tells, gathered at the end of a run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from train.answers import Answers
+from train.calibration import Calibration
+from train.channels import Splits
+from train.evaluate import Evaluation
+from train.hyperparameters import Hyperparameters
+from train.index import Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All of the best weights; `evaluation` and `answers` on `split`."""
+
+    job: str
+    chosen: Hyperparameters
+    splits: Splits
+    history: list[dict[str, Any]]
+    best_epoch: int | None
+    split: str
+    evaluation: Evaluation
+    answers: Answers
+    calibration: Calibration | None
+    bad_files: dict[str, list[str]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        return self.splits.labels
+
+    @property
+    def evaluated(self) -> Index:
+        """The photos of `split`."""
+        test = self.splits.test
+        return self.splits.validation if self.split == "validation" or test is None else test

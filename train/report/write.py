@@ -1,0 +1,70 @@
+"""All files of the report, into the output folder."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.report import mistakes, page, sections
+from train.report.page import Section
+from train.report.photos import Thumbnails
+from train.report.results import Results
+
+NAME = "report.html"
+
+
+def write(folder: Path, results: Results, findings: Sequence[Section] = ()) -> None:
+    """`findings` are sections from elsewhere, put after the data's own."""
+    write_evaluation(folder / "evaluation.json", results)
+    write_page(folder / NAME, results, findings)
+    from train.report import pictures  # here: matplotlib takes long to import
+
+    pictures.write(folder, results)
+
+
+def write_evaluation(path: Path, results: Results) -> None:
+    """`evaluation.json`: accuracy, per-class precision and recall, and the confusion matrix, whose
+    rows are true classes and whose columns are predicted ones, both in the order of `labels`."""
+    evaluation, labels = results.evaluation, results.labels
+    values = {
+        "split": results.split,
+        "images": evaluation.images,
+        **evaluation.metrics(),
+        "calibration": results.calibration and results.calibration.as_dict(),
+        "per_class": evaluation.per_class(labels),
+        "labels": labels,
+        "confusion": evaluation.confusion.tolist(),
+    }
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_page(path: Path, results: Results, findings: Sequence[Section] = ()) -> None:
+    """Whole or not at all."""
+    text = page.document(title(results), sections.lead(results), contents(results, findings))
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def title(results: Results) -> str:
+    return results.job or "Training report"
+
+
+def contents(results: Results, findings: Sequence[Section]) -> list[Section]:
+    thumbnails = Thumbnails()
+    # the photos that are looked at most are made first: they share a budget
+    wrong = [mistakes.pairs(results, thumbnails), mistakes.certain(results, thumbnails)]
+    every = [
+        sections.training(results),
+        sections.confusions(results),
+        *wrong,
+        sections.classes(results),
+        sections.calibration(results),
+        sections.data(results, thumbnails),
+        *findings,
+        sections.job(results),
+    ]
+    return [section for section in every if section is not None]
