@@ -18,6 +18,7 @@ export SHARED_TOOLS ?= $(realpath ../shared/tools)
 export DATA_DIR ?= $(realpath ../shared/data)
 export IMAGE
 export REQUIRE_DOCKER
+export REQUIRE_CHROMIUM
 
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
@@ -31,12 +32,14 @@ demo: $(VENV)/.demo ## the main job on this machine; DATA=folder takes your own 
 	$(RUN) -m local_test.demo $(if $(DATA),--data "$(DATA)") $(DEMO_OPTIONS)
 
 test: $(VENV)/.test ## every proof at its documented small size
+	@bash tests/install_chromium.sh
 	$(MAKE) --no-print-directory maybe-image
 	$(PYTEST) $(TESTS)
 
 soak: export SOAK = 1
 soak: export FUZZ_EXAMPLES = 2000
 soak: $(VENV)/.test ## the same tests at full size; takes hours
+	@bash tests/install_chromium.sh
 	$(MAKE) --no-print-directory maybe-image
 	$(PYTEST) --timeout=14400 $(TESTS)
 

@@ -59,6 +59,7 @@ def main() -> int:
         missed = classify(sample(data), port)
     print(f"\nmodel     {base / 'model'}")
     print(f"metrics   {base / 'output' / 'data' / 'metrics.jsonl'}")
+    print(f"report    {base / 'output' / 'data' / 'report.html'}")
     for picture in sorted((base / "output" / "data").glob("*.png")):
         print(f"picture   {picture}")
     return 1 if missed else 0
