@@ -179,6 +179,8 @@ def calibration(results: Results) -> Section | None:
         "photos, divides the network's outputs before they become probabilities; serving applies "
         f"{made.fit.temperature:.4g}. {made.fit.note[:1].upper()}{made.fit.note[1:]}."
     )
+    if split == "validation" and applied:
+        told += " Without test photos, what is shown after it is of the photos it was fitted on."
     body = join(
         [
             paragraph(told, "soft"),

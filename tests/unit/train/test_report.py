@@ -64,19 +64,19 @@ def test_photos_carry_nothing_but_pixels_and_are_small():
 
 
 @pytest.mark.parametrize(
-    ("thumbnails", "told"),
+    ("limits", "told"),
     [
-        pytest.param(Thumbnails(budget=0), "gone", id="no bytes left"),
-        pytest.param(Thumbnails(seconds=-1), "gone", id="no time left"),
-        pytest.param(Thumbnails(), "cannot be read", id="file gone"),
+        pytest.param({"budget": 0}, "gone", id="no bytes left"),
+        pytest.param({"seconds": -1}, "gone", id="no time left"),
+        pytest.param({}, "cannot be read", id="file gone"),
     ],
 )
-def test_a_photo_that_is_not_shown_is_named(tmp_path, thumbnails, told):
+def test_a_photo_that_is_not_shown_is_named(tmp_path, limits, told):
     index = reports.results(tmp_path, 2).splits.train
     name = index.name(0)
     (index.root / name).unlink()
 
-    figure = thumbnails.figure(index, 0, "")
+    figure = Thumbnails(**limits).figure(index, 0, "")
 
     assert told in figure
     assert name in figure
