@@ -168,7 +168,9 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     words = str(error).strip() or type(error).__name__
-    first = words.splitlines()[0]
+    lines = words.splitlines()
+    # an error of a loader's worker arrives as its whole traceback
+    first = lines[-1] if lines[0].startswith("Caught ") else lines[0]
     if isinstance(error, MemoryError):
         return HostMemoryError(f"out of memory: {first}")
     if isinstance(error, OSError) and error.errno is not None:

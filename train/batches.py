@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from artifact.network import normalise
 from artifact.preprocess import PhotoError, Preprocessing, open_photo
@@ -146,7 +146,7 @@ class Photos(Dataset[MicroBatch]):
         if bad:
             spec = replace(spec, positions=np.array(kept, np.int64))
         return MicroBatch(
-            spec, torch.from_numpy(stacked), torch.tensor(targets, dtype=torch.int64), bad
+            spec, _shared(torch.from_numpy(stacked)), torch.tensor(targets, dtype=torch.int64), bad
         )
 
     def _photo(self, position: int, epoch: int) -> NDArray[np.uint8]:
@@ -159,6 +159,12 @@ class Photos(Dataset[MicroBatch]):
             return self.augment(image)
         finally:
             torch.set_rng_state(state)
+
+
+def _shared(tensor: torch.Tensor) -> torch.Tensor:
+    """In a worker, moved to shared memory here, where a lack of it is an error of the batch: the
+    queue that would do it otherwise drops the batch, and training waits for it for ever."""
+    return tensor if get_worker_info() is None else tensor.share_memory_()
 
 
 class Order(Sampler[Spec]):

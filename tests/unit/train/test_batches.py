@@ -1,10 +1,16 @@
 """Which photos make which update, and how many are in flight."""
 
+import resource
+
 import numpy as np
 import pytest
 
+from artifact.preprocess import Preprocessing
+from container.failure import SharedMemoryError, classify
+from tests.tree import photo
 from train import batches
-from train.batches import micro_sizes, plan, schedule_epoch, steps_per_epoch
+from train.batches import Loader, Photos, micro_sizes, plan, schedule_epoch, steps_per_epoch
+from train.index import Index
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,24 @@ def test_enough_shared_memory_changes_nothing():
 
 def test_without_shared_memory_the_training_process_decodes():
     assert plan(8, 1000, "cpu", None).workers == 0
+
+
+def test_a_batch_that_shared_memory_refuses_is_an_error_and_not_waited_for(tmp_path):
+    names = [f"{at}.jpg" for at in range(32)]
+    for at, name in enumerate(names):
+        (tmp_path / name).write_bytes(photo((200, 40, 40), at))
+    index = Index.of("train", tmp_path, ((name, 0) for name in names))
+    photos = Photos(index, Preprocessing.for_size(64), "none", seed=0)
+    loader = Loader(photos, 32, 32, batches.Plan(1, 2), pin=False, stay=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a shared block is a file, too
+
+    try:
+        with pytest.raises(RuntimeError, match="/torch_") as caught:
+            list(loader.in_order())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    failure = classify(caught.value)
+    assert isinstance(failure, SharedMemoryError)
+    assert "unable to" in failure.cause
