@@ -164,7 +164,7 @@ class Photos(Dataset[MicroBatch]):
 def _shared(tensor: torch.Tensor) -> torch.Tensor:
     """In a worker, moved to shared memory here, where a lack of it is an error of the batch: the
     queue that would do it otherwise drops the batch, and training waits for it for ever."""
-    return tensor if get_worker_info() is None else tensor.share_memory_()
+    return tensor if get_worker_info() is None else tensor.share_memory_()  # type: ignore[no-untyped-call]
 
 
 class Order(Sampler[Spec]):
