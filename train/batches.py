@@ -47,6 +47,8 @@ class MicroBatch:
     """N int64."""
     bad: list[str] = field(default_factory=list)
     """Files that could not be decoded, left out of the batch."""
+    missing: list[int] = field(default_factory=list)
+    """Their positions in the index; the spec has the others'."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Photos(Dataset[MicroBatch]):
         self.seed = seed
 
     def __getitem__(self, spec: Spec) -> MicroBatch:
-        images, targets, bad, kept = [], [], [], []
+        images, targets, bad, kept, missing = [], [], [], [], []
         for position in spec.positions:
             try:
                 images.append(self._photo(int(position), spec.epoch))
@@ -141,12 +143,17 @@ class Photos(Dataset[MicroBatch]):
                 kept.append(position)
             except (PhotoError, OSError) as error:
                 bad.append(f"{self.index.channel}/{shown(self.index.name(int(position)))}: {error}")
+                missing.append(int(position))
         side = self.preprocessing.image_size
         stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
         if bad:
             spec = replace(spec, positions=np.array(kept, np.int64))
         return MicroBatch(
-            spec, _shared(torch.from_numpy(stacked)), torch.tensor(targets, dtype=torch.int64), bad
+            spec,
+            _shared(torch.from_numpy(stacked)),
+            torch.tensor(targets, dtype=torch.int64),
+            bad,
+            missing,
         )
 
     def _photo(self, position: int, epoch: int) -> NDArray[np.uint8]:
@@ -224,11 +231,13 @@ class Loader:
 
     def in_order(self) -> Iterator[MicroBatch]:
         """Every sample once, in the order of the index."""
-        starts = range(0, self.samples, self.micro)
-        everything = np.arange(self.samples)
+        yield from self.these(np.arange(self.samples))
+
+    def these(self, positions: NDArray[np.int64], epoch: int = 0) -> Iterator[MicroBatch]:
+        """The samples at `positions`, in that order, as `epoch` would change them."""
         self._order.specs = [
-            Spec(0, step, everything[start : start + self.micro], self.samples, True)
-            for step, start in enumerate(starts)
+            Spec(epoch, step, positions[start : start + self.micro], len(positions), True)
+            for step, start in enumerate(range(0, len(positions), self.micro))
         ]
         yield from self._loader
 

@@ -19,7 +19,7 @@ from train.training import Training
 def finish(run: Training) -> None:
     """The best weights, evaluated, written and checked; pictures beside them."""
     if run.best is not None:
-        run.network.load_state_dict(run.best, strict=True)
+        run.trained.load_state_dict(run.best, strict=True)
     evaluation, split, answers = _final_evaluation(run)
     calibration = _calibrate(run, split, answers)
     run.hook.close()

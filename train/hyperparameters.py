@@ -101,6 +101,18 @@ class Hyperparameters:
         "few weights do not overfit; many do",
         choices=("auto", "none", "flip", "crop", "strong"),
     )
+    feature_cache: bool = declare(
+        True,
+        "Compute a frozen backbone's features once per photo and keep them (`fine_tune=head`).",
+        "epochs, restarts and tuning trials then cost next to nothing",
+    )
+    feature_views: int = declare(
+        0,
+        "Augmented copies per photo whose features are kept; 0 is one per epoch, at most 8.",
+        "one copy alone would not augment",
+        low=0,
+        high=1000,
+    )
     train_fraction: float = declare(
         1.0, "Stratified part of the train split that is used.", "all of it", above=0, high=1
     )
@@ -160,6 +172,12 @@ class Hyperparameters:
         if self.augmentation != "auto":
             return self.augmentation
         return "crop" if self.fine_tune == "all" else "none"
+
+    @property
+    def resolved_views(self) -> int:
+        if self.resolved_augmentation == "none":
+            return 1
+        return self.feature_views or min(self.epochs, 8)
 
 
 FIELDS = {item.name: item for item in dataclasses.fields(Hyperparameters)}

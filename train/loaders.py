@@ -1,5 +1,6 @@
 """How a job's photos are loaded: micro-batches, worker processes, and a loader per split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ class Loaders:
     validation: Batches
     test: Batches
     """Of the validation split where there is no test split."""
+    photos: Callable[[Index, str], Loader]
+    """For one pass over any photos, in order, with an augmentation."""
 
 
 def make(
@@ -50,13 +53,14 @@ def make(
     )
     pin = target.type == "cuda"
 
-    def evaluation(index: Index) -> Loader:
-        photos = Photos(index, preprocessing, "none", chosen.seed)
+    def one_pass(index: Index, augmentation: str) -> Loader:
+        photos = Photos(index, preprocessing, augmentation, chosen.seed)
         return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
 
     augmented = Photos(splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed)
     return Loaders(
         train=Loader(augmented, chosen.batch_size, micro, plan, pin=pin, stay=True),
-        validation=evaluation(splits.validation),
-        test=evaluation(splits.test or splits.validation),
+        validation=one_pass(splits.validation, "none"),
+        test=one_pass(splits.test or splits.validation, "none"),
+        photos=one_pass,
     )

@@ -7,13 +7,16 @@ from torch import nn
 
 from artifact import network as networks
 from artifact.preprocess import Preprocessing
+from container.failure import InterruptedFailure
 from container.opt_ml import Job
 from debugger import hook as debug
 from train import checkpoint, device, loaders, loop, optimizer, photos, pretrained, scan
 from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
-from train.evaluate import Evaluation, evaluate
+from train.evaluate import Evaluation, StopRequestedError, evaluate
+from train.features import prepare as features
+from train.features import tail
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.interruption import Interruption
@@ -45,6 +48,9 @@ class Training:
         self.best: dict[str, torch.Tensor] | None = None
         torch.manual_seed(chosen.seed)
         self.network = self._build()
+        # of a frozen backbone nothing changes: checkpoints and best weights are those of the rest
+        self.trained = tail.tail(self.network) if chosen.fine_tune == "head" else self.network
+        self.learner = self.network
         self.criterion = CrossEntropyLoss(label_smoothing=chosen.label_smoothing)
         self.optimizer = optimizer.make(chosen, self.network)
         half = self.dtype is torch.float16
@@ -75,16 +81,21 @@ class Training:
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint of this very run, else the pretrained weights."""
+        frozen = self.chosen.fine_tune == "head"
+        if frozen:  # no checkpoint holds the backbone
+            self._load_pretrained()
         identity = {k: v for k, v in asdict(self.chosen).items() if k not in NOT_IDENTITY}
         identity |= {"labels": self.labels, "data": photos.data_key(self.splits)}
+        self.backbone = tail.digest(self.network) if frozen else ""
+        identity |= {"backbone": self.backbone}
         self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
         self.keeps_checkpoints = self.store.writable()
         found = self.store.load() if self.keeps_checkpoints else None
-        if found is None:
+        if found is None and not frozen:
             self._load_pretrained()
         self.network.to(self.device).to(memory_format=torch.channels_last)
         if found is not None:
-            checkpoint.restore(found.tensors, self.network, self.optimizer, self.scaler)
+            checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler)
             self.state, self.best = found.state, found.best
 
     def _load_pretrained(self) -> None:
@@ -135,7 +146,7 @@ class Training:
     def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
         self.hook.evaluate()
         return evaluate(
-            self.network,
+            self.learner,
             self.criterion,
             batches,
             self.device,
@@ -153,19 +164,44 @@ class Training:
         self.metrics_file.add(metrics)
         self.scalars.add(metrics)
         if is_best:
-            self.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            self.best = {k: v.detach().cpu().clone() for k, v in self.trained.state_dict().items()}
         self._save()
 
     def _save(self) -> None:
         if self.keeps_checkpoints:
-            tensors = checkpoint.collect(self.network, self.optimizer, self.scaler)
+            tensors = checkpoint.collect(self.trained, self.optimizer, self.scaler)
             self.store.save(self.state, tensors, self.best)
 
     # start and end
 
+    def _take_features(self) -> None:
+        """Puts features in the photos' place, where the backbone is frozen."""
+        chosen = self.chosen
+        if chosen.fine_tune != "head" or not chosen.feature_cache:
+            return
+        if not isinstance(self.hook, debug.NoHook):
+            say("features: none are kept, for the Debugger's hook looks into the backbone")
+            return
+        request = features.Request(
+            self.network, self.backbone, chosen, self.preprocessing, self.device, self.dtype,
+            self.loaders, self.job.paths.checkpoints, self.should_stop, self.bad_files_seen,
+        )  # fmt: skip
+        try:
+            made = features.prepare(request, training=self.state.epoch < chosen.epochs)
+        except StopRequestedError:
+            if not self.state.step:
+                raise InterruptedFailure(
+                    "stopped before training began; the features computed so far are kept"
+                ) from None
+            return  # a resumed run has weights to end with: the loop hears the stop at once
+        if made is not None:
+            self.loaders, self.learner = made, self.trained
+
     def fit(self) -> None:
+        self._take_features()
+        self.timed = Timed(self.loaders.train)
         loop.fit(
-            self.network,
+            self.learner,
             self.criterion,
             self.optimizer,
             self.scaler,

@@ -1,0 +1,75 @@
+"""Batches of features: rows of the store in the very order that the photos would have."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.batches import MicroBatch, Spec, schedule_epoch, steps_per_epoch
+from train.features.store import Rows
+from train.index import Index
+
+CHUNK_BYTES = 16 << 20
+"""Most bytes of rows in memory at a time; the rest stays on disk."""
+
+
+class FeatureBatches:
+    """Fulfils `train.batches.Batches`. `places` has a line per view; -1 is a photo in `bad`."""
+
+    def __init__(
+        self,
+        index: Index,
+        rows: Rows,
+        places: NDArray[np.int64],
+        bad: dict[int, str],
+        dtype: torch.dtype,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.index = index
+        self.batch_size = batch_size
+        self._rows, self._places, self._bad = rows, places, bad
+        self._dtype, self._seed = dtype, seed
+        self._good: NDArray[np.bool_] = np.all(places >= 0, axis=0)
+        self._chunk = max(2, CHUNK_BYTES // rows.record.itemsize)
+
+    @property
+    def steps(self) -> int:
+        return steps_per_epoch(len(self.index), self.batch_size)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
+        """Shuffled; each photo in a view that seed and epoch choose."""
+        views = self._views(epoch)
+        samples, micro = len(self.index), min(self.batch_size, self._chunk)
+        for spec in schedule_epoch(samples, self.batch_size, micro, self._seed, epoch):
+            if spec.step >= first_step:
+                yield self._batch(spec, views[spec.positions])
+
+    def in_order(self) -> Iterator[MicroBatch]:
+        samples = len(self.index)
+        for step, start in enumerate(range(0, samples, self._chunk)):
+            positions = np.arange(start, min(start + self._chunk, samples))
+            yield self._batch(Spec(0, step, positions, samples, True), np.zeros_like(positions))
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.float()
+
+    def _views(self, epoch: int) -> NDArray[np.int64]:
+        random = np.random.default_rng([self._seed, epoch, 1])
+        return random.integers(0, len(self._places), len(self.index))
+
+    def _batch(self, spec: Spec, views: NDArray[np.int64]) -> MicroBatch:
+        good = self._good[spec.positions]
+        positions = spec.positions[good]
+        rows = self._rows.take(self._places[views[good], positions])
+        inputs = torch.from_numpy(rows.view(np.int16) if rows.dtype == np.uint16 else rows)
+        missing = spec.positions[~good].tolist()
+        return MicroBatch(
+            replace(spec, positions=positions),
+            inputs.view(self._dtype),
+            torch.from_numpy(self.index.targets[positions].astype(np.int64)),
+            [self._bad[position] for position in missing],
+            missing,
+        )

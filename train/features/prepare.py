@@ -1,0 +1,176 @@
+"""Before a head is trained: the features of every photo are found in the store, or computed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from artifact.preprocess import Preprocessing
+from train import device as devices
+from train.features import engines, photo_ids, places, store, tail
+from train.features.batches import FeatureBatches
+from train.features.engines import Plan, UnfitError
+from train.features.extract import extract
+from train.features.photo_ids import Ids
+from train.features.store import Store, StoreError
+from train.hyperparameters import Hyperparameters
+from train.index import Index
+from train.loaders import Loaders
+from train.progress import Bar, say
+
+
+@dataclass(frozen=True)
+class Request:
+    """What features are asked of, and whom to tell."""
+
+    network: nn.Module
+    digest: str
+    """Of the backbone's weights."""
+    chosen: Hyperparameters
+    preprocessing: Preprocessing
+    device: torch.device
+    dtype: torch.dtype
+    loaders: Loaders
+    checkpoints: Path
+    should_stop: Callable[[], bool]
+    bad_files_seen: Callable[[Index, list[str]], None]
+
+
+@dataclass
+class Split:
+    """The photos of one split in all their views."""
+
+    index: Index
+    augmentation: str
+    ids: list[Ids]
+    """One per view."""
+    bad: dict[int, str] = field(default_factory=dict)
+    """Position -> why the photo cannot be used."""
+
+
+def prepare(request: Request, training: bool) -> Loaders | None:
+    """Batches of features in the photos' place: of the test split alone where no `training` is left
+    to do. None where they cannot be kept. Raises StopRequestedError; what was computed is kept."""
+    chosen, loaders = request.chosen, request.loaders
+    flops = devices.forward_flops(chosen.network, chosen.image_size)
+    shape = tail.shape(chosen.network, chosen.image_size)
+    try:
+        splits = _splits(request, training)
+        for plan in engines.plans(request.device, request.dtype, flops):
+            try:
+                made = _batches(request, plan, shape, splits)
+            except UnfitError as error:
+                say(f"note: {plan.engine} computes no features of {chosen.network}: {error}")
+                continue
+            return Loaders(**{"train": loaders.train, "validation": loaders.validation, **made},
+                           photos=loaders.photos)  # fmt: skip
+    except StoreError as error:
+        say(f"warning: no features are kept, every epoch computes them anew: {error}")
+    return None
+
+
+def _splits(request: Request, training: bool) -> dict[str, Split]:
+    chosen, loaders = request.chosen, request.loaders
+    given = {"test": (loaders.test.index, "none", 1)}
+    if training:
+        augmentation = chosen.resolved_augmentation
+        given["train"] = (loaders.train.index, augmentation, chosen.resolved_views)
+        given["validation"] = (loaders.validation.index, "none", 1)
+    splits: dict[str, Split] = {}
+    for name, (index, augmentation, views) in given.items():
+        same = next((split for split in splits.values() if split.index is index), None)
+        if same is not None and augmentation == "none":
+            splits[name] = same  # without a test split the validation photos are both
+            continue
+        bar = Bar(f"hashing {index.channel}", len(index))
+        ids = photo_ids.of(index, bar.advance, request.should_stop)
+        bar.close()
+        changed = [photo_ids.of_view(ids, augmentation, chosen.seed, view) for view in range(views)]
+        splits[name] = Split(index, augmentation, changed)
+    return splits
+
+
+def _batches(
+    request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str, Split]
+) -> dict[str, FeatureBatches]:
+    kept = _open(request, plan, shape, splits)
+    computed, seconds = _compute(request, plan, kept, splits)
+    rows = kept.rows()
+    total = sum(len(ids) for split in splits.values() for ids in split.ids)
+    speed = f", {computed} computed in {seconds:.1f} s" if computed else ""
+    say(f"features: {total} rows of {'x'.join(map(str, shape))} by {plan.name}{speed}; "
+        f"in {kept.folder}")  # fmt: skip
+    made = {}
+    for name, split in splits.items():
+        found = np.stack([rows.find(ids) for ids in split.ids])
+        lost = set(np.flatnonzero((found < 0).any(0)).tolist()) - split.bad.keys()
+        if lost:
+            raise StoreError(f"{len(lost)} rows have vanished from {kept.folder}")
+        made[name] = FeatureBatches(
+            split.index, rows, found, split.bad, getattr(torch, plan.dtype),
+            request.chosen.batch_size, request.chosen.seed,
+        )  # fmt: skip
+    return made
+
+
+def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str, Split]) -> Store:
+    """The store in the best folder that has room for what is missing. Raises StoreError."""
+    record = store.record(plan.dtype, shape)
+    key = {
+        "network": request.chosen.network,
+        "weights": request.digest,
+        "preprocessing": request.preprocessing.as_dict(),
+        "engine": plan.name,
+    }
+    every = [ids for split in splits.values() for ids in split.ids]
+    reasons = []
+    for root in places.roots(request.checkpoints, sum(map(len, every)) * record.itemsize):
+        kept = Store(root, key, record, say)
+        try:
+            kept.open()
+            rows = kept.rows()
+            missing = sum(int((rows.find(ids) < 0).sum()) for ids in every)
+            kept.make_room(missing * record.itemsize)
+        except StoreError as error:
+            reasons.append(str(error))
+            continue
+        return kept
+    raise StoreError("; ".join(reasons))
+
+
+def _compute(
+    request: Request, plan: Plan, kept: Store, splits: dict[str, Split]
+) -> tuple[int, float]:
+    """How many rows were missing and are there now, and the seconds that they took."""
+    rows = kept.rows()
+    wanted = [
+        (split, view, positions)
+        for split in {id(split): split for split in splits.values()}.values()
+        for view, ids in enumerate(split.ids)
+        if len(positions := np.flatnonzero(rows.find(ids) < 0))
+    ]
+    if not wanted:
+        return 0, 0.0
+    started, computed = time.monotonic(), 0
+    request.network.eval()
+    backbone = tail.Backbone(request.network)
+    try:
+        loader = request.loaders.photos(wanted[0][0].index, "none")
+        engine = engines.build(plan, backbone, request.preprocessing, request.device, loader.micro)
+        for split, view, positions in wanted:
+            loader = request.loaders.photos(split.index, split.augmentation)
+            positions = np.setdiff1d(positions, list(split.bad))
+            bar = Bar(f"features of {split.index.channel}", len(positions))
+            split.bad |= extract(
+                engine, loader, positions, view, split.ids[view], kept,
+                request.should_stop, request.bad_files_seen, bar.advance,
+            )  # fmt: skip
+            bar.close()
+            computed += len(positions)
+    finally:
+        backbone.close()
+    return computed, time.monotonic() - started
