@@ -52,6 +52,12 @@ class Description:
     engines: dict[str, dict[str, float]] = field(default_factory=dict)
     """Engine -> `distance` (largest difference of a probability from float32's, seen at export) and
     the `tolerance` within which an answer counts as right on another machine."""
+    multi_label: bool = False
+    """Photos may have several labels: a probability for each, which need not add up to 1."""
+    thresholds: list[float] = field(default_factory=list)
+    """Of several labels: the probability from which a photo is given each, in label order."""
+    test_time_flip: bool = False
+    """Answers are the mean over a photo and its mirror image."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """File name -> sha256 and bytes."""
 
@@ -171,6 +177,10 @@ def read_description(folder: Path) -> Description:
     if not isinstance(labels, list) or len(labels) < 2 or len(set(map(str, labels))) != len(labels):
         raise ArtifactError(f"{path} is damaged: labels must be at least two different names")
     _check_temperature(path, description.temperature)
+    if not isinstance(description.multi_label, bool):
+        raise ArtifactError(f"{path} is damaged: multi_label must be true or false")
+    if description.multi_label and not _thresholds_fit(description):
+        raise ArtifactError(f"{path} is damaged: thresholds must be a number for every label")
     if set(description.files) != {REFERENCE, WEIGHTS}:
         raise ArtifactError(f"{path} names files {sorted(description.files)}")
     return description
@@ -180,6 +190,15 @@ def _check_temperature(path: Path, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
         raise ArtifactError(f"{path} is damaged: temperature={value!r}, expected a number above 0")
+
+
+def _thresholds_fit(description: Description) -> bool:
+    found: object = description.thresholds
+    return (
+        isinstance(found, list)
+        and len(found) == len(description.labels)
+        and all(isinstance(one, int | float) for one in found)
+    )
 
 
 def check_files(folder: Path, description: Description) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from artifact import archive, network
+from artifact import archive, forward, network
 from artifact.preprocess import pixels
 from artifact.reference import distance, tolerance
 
@@ -53,9 +53,15 @@ class Classifier:
             described = self.description.preprocessing
             batch = network.normalise(batch, described.mean, described.std)
         batch = batch.to(dtype=self.dtype, memory_format=torch.channels_last)
-        logits = self.network(batch).float() / self.description.temperature
-        probabilities: NDArray[np.float32] = torch.softmax(logits, dim=1).cpu().numpy()
-        return probabilities
+        logits = forward.logits(self.network, batch, self.description.test_time_flip)
+        answer: NDArray[np.float32] = (
+            forward.probabilities(
+                logits / self.description.temperature, self.description.multi_label
+            )
+            .cpu()
+            .numpy()
+        )
+        return answer
 
     def reference(self) -> NDArray[np.float32]:
         """Probabilities of the artifact's reference image, through a photo's whole way."""

@@ -5,7 +5,7 @@ and .npy have room for numbers only: its row there is all `nan`, so that the row
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Form:
     labels: list[str]
     top_k: int
     single: bool
+    thresholds: list[float] = field(default_factory=list)
+    """Of several labels a photo: the probability from which it is given each."""
 
 
 def is_distribution(row: Probabilities) -> bool:
@@ -96,7 +98,7 @@ def _entry(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
     # stable: of equal probabilities the lower index comes first, on every machine
     order = np.argsort(-row, kind="stable")[: form.top_k]
     top = [_named(int(index), row, form.labels) for index in order]
-    return _with_id({**top[0], "top_k": top}, outcome)
+    return _with_id({**top[0], "top_k": top, **_given(row, form)}, outcome)
 
 
 def _verbose(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def _verbose(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
         "probabilities": [_number(probability) for probability in row],
         "labels": form.labels,
         "predicted_label": form.labels[int(row.argmax())],
+        **_given(row, form),
     }
     return _with_id(entry, outcome)
 
@@ -116,8 +119,17 @@ def _line(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
     if row is None:
         return _with_id(_failed(place, _error(outcome)), outcome)
     numbers = [_number(probability) for probability in row]
-    entry = {"prediction": numbers, "label": form.labels[int(row.argmax())]}
+    label = form.labels[int(row.argmax())]
+    entry = {"prediction": numbers, "label": label, **_given(row, form)}
     return _with_id(entry, outcome)
+
+
+def _given(row: Probabilities, form: Form) -> dict[str, list[str]]:
+    """Where a photo may have several labels: all that it is given, in label order; maybe none."""
+    if not form.thresholds:
+        return {}
+    given = zip(form.labels, row, form.thresholds, strict=True)
+    return {"predicted_labels": [label for label, seen, least in given if seen >= least]}
 
 
 def _error(outcome: Outcome) -> PayloadError:

@@ -139,7 +139,7 @@ def _invoke(server: Server) -> Response:
         decoded = payload.decode(body, content_type, rules)
     outcomes = _classify(server.batcher, decoded.items, deadline)
     answer.check(outcomes)
-    form = Form(wanted, model.labels, asked, decoded.single)
+    form = Form(wanted, model.labels, asked, decoded.single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
     return Response(data, content_type=mimetype)
 

@@ -19,6 +19,8 @@ class Model:
     preprocessing: Preprocessing
     reference: NDArray[np.uint8]
     expected: list[float]
+    thresholds: list[float]
+    """Of several labels a photo: the probability from which it is given each; else empty."""
     tolerances: dict[str, float]
     """Engine -> largest difference of a probability that still counts as right."""
 
@@ -44,6 +46,7 @@ class Model:
             preprocessing=described.preprocessing,
             reference=reference,
             expected=described.reference_probabilities,
+            thresholds=described.thresholds if described.multi_label else [],
             tolerances={
                 name: float(facts.get("tolerance", 0.0))
                 for name, facts in described.engines.items()

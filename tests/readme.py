@@ -17,6 +17,7 @@ from container.settings import Settings
 from serve import accept, payload
 from train.channels import OTHER_CHANNELS, SPLITS
 from train.hyperparameters import FIELDS
+from train.schema import AUTO
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -52,6 +53,10 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def legal(kind: Any, limits: Any) -> str:
+    return f"{_legal(kind, limits)}{', `auto`' if limits.get('auto') else ''}"
+
+
+def _legal(kind: Any, limits: Any) -> str:
     if limits["choices"]:
         return ", ".join(f"`{choice}`" for choice in limits["choices"])
     if kind is bool:
@@ -72,6 +77,8 @@ def hyperparameters() -> str:
     rows = []
     for name, item in FIELDS.items():
         default = item.default_factory() if item.default is dataclasses.MISSING else item.default
+        if item.metadata["auto"] and default == AUTO:
+            default = "auto"
         names = ", ".join(f"`{each}`" for each in (name, *item.metadata["aliases"]))
         meaning, why = item.metadata["meaning"], item.metadata["why"]
         rows.append((names, plain(default), legal(item.type, item.metadata), meaning, why))

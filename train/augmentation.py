@@ -1,8 +1,9 @@
 """Random changes of training photos, by torchvision, on decoded RGB images of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
@@ -19,8 +20,10 @@ hundred it often cuts the subject away."""
 class Augmentation:
     """`none` is exactly the preprocessing of evaluation and serving."""
 
-    def __init__(self, name: str, preprocessing: Preprocessing) -> None:
+    def __init__(self, name: str, preprocessing: Preprocessing, erasing: float = 0.0) -> None:
         self.name = name
+        self.erasing = erasing
+        self.random = name != "none" or erasing > 0
         self.preprocessing = preprocessing
         side = preprocessing.image_size
         flip = transforms.RandomHorizontalFlip()
@@ -38,4 +41,19 @@ class Augmentation:
 
     def __call__(self, image: Image.Image) -> Pixels:
         """RGB image -> H x W x 3 uint8, by torch's global random generator."""
-        return fit(self._change(image), self._fit)
+        pixels = fit(self._change(image), self._fit)
+        return erase(pixels, self.preprocessing.mean, self.erasing) if self.erasing else pixels
+
+
+def erase(pixels: Pixels, mean: Sequence[float], share: float) -> Pixels:
+    """Random Erasing (Zhong et al. 2020) with its paper's boxes, by torch's global generator: in
+    that `share` of photos a box becomes the mean colour, which the network sees as 0."""
+    if torch.rand(1).item() >= share:
+        return pixels
+    planes = torch.empty((3, *pixels.shape[:2]), device="meta")  # only its size is looked at
+    top, left, height, width, _ = transforms.RandomErasing.get_params(
+        planes, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=[0.0]
+    )
+    erased = pixels.copy()
+    erased[top : top + height, left : left + width] = [round(255 * one) for one in mean]
+    return erased

@@ -44,7 +44,7 @@ class MicroBatch:
     inputs: torch.Tensor
     """N x H x W x 3 uint8, or what else the source's `prepare` takes."""
     targets: torch.Tensor
-    """N int64."""
+    """N int64 classes, or N x classes uint8 of 0 and 1 where photos have several labels."""
     bad: list[str] = field(default_factory=list)
     """Files that could not be decoded, left out of the batch."""
     missing: list[int] = field(default_factory=list)
@@ -127,20 +127,24 @@ class Photos(Dataset[MicroBatch]):
     """Spec -> MicroBatch; what a worker process runs."""
 
     def __init__(
-        self, index: Index, preprocessing: Preprocessing, augmentation: str, seed: int
+        self,
+        index: Index,
+        preprocessing: Preprocessing,
+        augmentation: str,
+        seed: int,
+        erasing: float = 0.0,
     ) -> None:
         self.index = index
         self.preprocessing = preprocessing
-        self.augment = Augmentation(augmentation, preprocessing)
+        self.augment = Augmentation(augmentation, preprocessing, erasing)
         self.seed = seed
 
     def __getitem__(self, spec: Spec) -> MicroBatch:
-        images, targets, bad, kept, missing = [], [], [], [], []
+        images, kept, missing, bad = [], [], [], []
         for position in spec.positions:
             try:
                 images.append(self._photo(int(position), spec.epoch))
-                targets.append(int(self.index.targets[position]))
-                kept.append(position)
+                kept.append(int(position))
             except (PhotoError, OSError) as error:
                 bad.append(f"{self.index.channel}/{shown(self.index.name(int(position)))}: {error}")
                 missing.append(int(position))
@@ -148,17 +152,14 @@ class Photos(Dataset[MicroBatch]):
         stacked = np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
         if bad:
             spec = replace(spec, positions=np.array(kept, np.int64))
-        return MicroBatch(
-            spec,
-            _shared(torch.from_numpy(stacked)),
-            torch.tensor(targets, dtype=torch.int64),
-            bad,
-            missing,
-        )
+        targets = torch.from_numpy(self.index.targets[kept])
+        if not self.index.multi_label:
+            targets = targets.long()  # what the losses take
+        return MicroBatch(spec, _shared(torch.from_numpy(stacked)), targets, bad, missing)
 
     def _photo(self, position: int, epoch: int) -> NDArray[np.uint8]:
         image = open_photo(self.index.read(position), self.preprocessing.resize)
-        if self.augment.name == "none":
+        if not self.augment.random:
             return self.augment(image)
         state = torch.get_rng_state()  # without workers it is the network's generator too
         torch.manual_seed(hash((self.seed, epoch, position)) & 0x7FFFFFFF)

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from artifact import forward
 from container.failure import DataError, NonFiniteLossError
 from train.batches import Batches, MicroBatch
 from train.index import Index
+from train.multi_label import MultiLabel
 
 
 class StopRequestedError(Exception):
@@ -22,24 +24,32 @@ class StopRequestedError(Exception):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`confusion[i, j]` counts images of class i that were taken for class j."""
+    """`confusion[i, j]` counts images of class i that were taken for class j; where a photo has
+    several labels, photos with label i that were given label j."""
 
     loss: float
     confusion: NDArray[np.int64]
+    several: MultiLabel | None = None
+    """Where photos may have several labels."""
 
     @property
     def images(self) -> int:
-        return int(self.confusion.sum())
+        return self.several.images if self.several else int(self.confusion.sum())
 
     @property
     def top1_accuracy(self) -> float:
-        return float(np.trace(self.confusion)) / max(1, self.images)
+        """Share of photos whose most probable label is right, or is one of theirs."""
+        right = self.several.right if self.several else int(np.trace(self.confusion))
+        return right / max(1, self.images)
 
     def metrics(self) -> dict[str, float]:
-        return {"loss": self.loss, "top1_accuracy": self.top1_accuracy}
+        more = self.several.metrics() if self.several else {}
+        return {"loss": self.loss, "top1_accuracy": self.top1_accuracy, **more}
 
     def per_class(self, labels: list[str]) -> dict[str, dict[str, Any]]:
         """Precision is None for a class that was never predicted, recall for one without images."""
+        if self.several:
+            return self.several.per_class(labels)
         right = np.diag(self.confusion)
         predicted, actual = self.confusion.sum(0), self.confusion.sum(1)
         table = {}
@@ -61,6 +71,8 @@ def evaluate(
     classes: int,
     bad_files_seen: Callable[[Index, list[str]], None],
     observe: Callable[[torch.Tensor, MicroBatch], None] | None = None,
+    *,
+    flip: bool = False,
 ) -> Evaluation:
     """`observe` is told the logits of every micro-batch.
 
@@ -69,8 +81,9 @@ def evaluate(
     network.eval()
     criterion.eval()
     index = batches.index
-    total = 0.0
+    total, images_seen = 0.0, 0
     confusion = np.zeros((classes, classes), np.int64)
+    several = MultiLabel.empty(classes) if index.multi_label else None
     for batch in batches.in_order():
         if should_stop():
             raise StopRequestedError
@@ -81,15 +94,28 @@ def evaluate(
         inputs = batches.prepare(batch.inputs.to(device))
         targets = batch.targets.to(device)
         with autocast():
-            logits = network(inputs).float()
+            logits = forward.logits(network, inputs, flip)
         if observe is not None:
             observe(logits, batch)
+        images_seen += len(targets)
         total += criterion(logits, targets).item() * len(targets)
+        if several is not None:
+            several = several.plus(logits, batch.targets, count_right(logits, targets))
+            continue
         predicted = logits.argmax(1).cpu().numpy()
         np.add.at(confusion, (batch.targets.numpy(), predicted), 1)
-    images_seen = int(confusion.sum())
     if not images_seen:
         raise DataError(f"none of the {len(index)} photos of {index.channel} can be used any more")
     if not math.isfinite(total):
         raise NonFiniteLossError(f"the loss on {images_seen} held-out photos is {total}")
-    return Evaluation(total / images_seen, confusion)
+    return Evaluation(
+        total / images_seen, confusion if several is None else several.together, several
+    )
+
+
+def count_right(logits: torch.Tensor, targets: torch.Tensor) -> int:
+    """Photos whose most probable label is theirs, or one of theirs."""
+    predicted = logits.argmax(1)
+    if targets.ndim == 2:
+        return int((targets.gather(1, predicted[:, None]) > 0).sum())
+    return int((predicted == targets).sum())

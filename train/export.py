@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from artifact import archive, reference
+from artifact import archive, forward, reference
 from artifact.archive import Description
 from artifact.network import normalise
 from artifact.preprocess import pixels
@@ -57,9 +57,10 @@ def _reference(network: nn.Module, description: Description) -> list[float]:
     device = next(network.parameters()).device
     preprocessing = description.preprocessing
     one = torch.from_numpy(np.array(pixels(reference.png(), preprocessing)))[None].to(device)
-    logits = network(normalise(one, preprocessing.mean, preprocessing.std)).float()
-    probabilities: list[float] = torch.softmax(logits / description.temperature, 1)[0].tolist()
-    return probabilities
+    images = normalise(one, preprocessing.mean, preprocessing.std)
+    logits = forward.logits(network, images, description.test_time_flip) / description.temperature
+    answer: list[float] = forward.probabilities(logits, description.multi_label)[0].cpu().tolist()
+    return answer
 
 
 def _verify(folder: Path) -> dict[str, float]:

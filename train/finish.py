@@ -1,7 +1,6 @@
 """The end of a run: final evaluation, artifact, numbers and pictures."""
 
 import traceback
-from dataclasses import asdict
 from typing import Any
 
 from artifact import archive
@@ -20,6 +19,8 @@ def finish(run: Training) -> None:
     """The best weights, evaluated, written and checked; pictures beside them."""
     if run.best is not None:
         run.trained.load_state_dict(run.best, strict=True)
+    else:  # stopped in the first epoch
+        run.average.exchange()
     evaluation, split, answers = _final_evaluation(run)
     calibration = _calibrate(run, split, answers)
     run.hook.close()
@@ -48,6 +49,9 @@ def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
     # published tuning jobs look for these two lines
     say(f"Testing Loss: {evaluation.loss:.4f}")
     say(f"Testing Accuracy: {evaluation.top1_accuracy:.4f}")
+    if evaluation.several:
+        precision = evaluation.several.metrics()["mean_average_precision"]
+        say(f"Testing Mean Average Precision: {precision:.4f}")
     return evaluation, split, answers
 
 
@@ -111,6 +115,9 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
         labels=run.labels,
         preprocessing=run.preprocessing,
         hidden_units=run.chosen.hidden_units,
+        multi_label=run.splits.train.multi_label,
+        thresholds=run.thresholds,
+        test_time_flip=run.chosen.test_time_flip,
         metrics=metrics,
         training={
             "job": run.job.name,
@@ -121,6 +128,6 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
             "best_epoch": state.best_epoch,
             "train_images": len(run.splits.train),
         },
-        hyperparameters=asdict(run.chosen),
+        hyperparameters=run.chosen.as_written(),
         versions=export.versions(),
     )

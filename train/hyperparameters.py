@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from container.failure import HyperparameterError
-from train.schema import convert, declare, nearest
+from train.schema import AUTO, convert, declare, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,12 @@ class Hyperparameters:
     )
     batch_size: int = declare(
         32,
-        "Images per update, over all processes.",
+        "Images per update, over all processes; auto asks the photos and the GPU's memory.",
         "small enough for any machine",
         low=1,
         high=65536,
         aliases=("mini_batch_size",),
+        auto=True,
     )
     evaluation_batch_size: int = declare(
         64,
@@ -56,11 +57,21 @@ class Hyperparameters:
     )
     learning_rate: float = declare(
         0.001,
-        "Peak learning rate; belongs to `batch_size`, nothing scales it.",
+        "Peak learning rate; belongs to `batch_size`, nothing scales it; auto tries a range first.",
         "AdamW's usual value for a new head",
         above=0,
         high=100,
         aliases=("lr",),
+        auto=True,
+    )
+    backbone_learning_rate_factor: float = declare(
+        float(AUTO),
+        "Learning rate of the backbone as a part of the head's; auto is 0.1 from trained weights, "
+        "else 1.",
+        "a new head's errors would wash trained weights out",
+        low=0,
+        high=1,
+        auto=True,
     )
     momentum: float = declare(0.9, "Momentum of `sgd`.", "the field's value", low=0, high=0.9999)
     epsilon: float = declare(
@@ -87,6 +98,15 @@ class Hyperparameters:
         low=0,
         high=1000,
     )
+    ema_decay: float = declare(
+        float(AUTO),
+        "Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the "
+        "weights themselves; auto is 0 for `head`, about an epoch for `all`.",
+        "an average is steadier than its last step",
+        low=0,
+        high=0.99999,
+        auto=True,
+    )
     label_smoothing: float = declare(
         0.0, "Share of the target spread over all classes.", "probabilities stay honest", low=0,
         high=0.9,
@@ -112,6 +132,37 @@ class Hyperparameters:
         "one copy alone would not augment",
         low=0,
         high=1000,
+    )
+    random_erasing: float = declare(
+        0.0,
+        "Share of training photos in which a box is blanked out.",
+        "hides a small subject; helps long training of all weights",
+        low=0,
+        high=1,
+    )
+    mixup: float = declare(
+        0.0, "Alpha of mixup, which blends training photos in pairs; 0 for none.",
+        "pays after tens of epochs only", low=0, high=10,
+    )  # fmt: skip
+    cutmix: float = declare(
+        0.0, "Alpha of CutMix, which pastes a box of one photo into another; with `mixup`, half of "
+        "the mini-batches each.", "pays after tens of epochs only", low=0, high=10,
+    )  # fmt: skip
+    class_weighting: str = declare(
+        "none",
+        "`balanced` weighs photos of rare classes up in the loss.",
+        "accuracy counts photos; balance where rare classes matter more",
+        choices=("none", "balanced"),
+    )
+    test_time_flip: bool = declare(
+        False, "Classify a photo and its mirror image, in evaluation and serving alike.",
+        "a little accuracy for twice the time",
+    )  # fmt: skip
+    multi_label: bool = declare(
+        False,
+        "Photos may have several labels or none: a probability for each, that need not add up to "
+        "1. Needless where the data set gives a photo several.",
+        "folders give one label a photo",
     )
     train_fraction: float = declare(
         1.0, "Stratified part of the train split that is used.", "all of it", above=0, high=1
@@ -178,6 +229,26 @@ class Hyperparameters:
         if self.resolved_augmentation == "none":
             return 1
         return self.feature_views or min(self.epochs, 8)
+
+    @property
+    def changes_every_photo(self) -> str:
+        """The hyperparameter, if any, that features computed once per photo cannot serve."""
+        asked = ("test_time_flip", "random_erasing", "mixup", "cutmix")
+        return next((name for name in asked if getattr(self, name)), "")
+
+    @property
+    def resolved_backbone_factor(self) -> float:
+        """A frozen backbone has no rate, and from random weights there is nothing to keep."""
+        if self.backbone_learning_rate_factor != AUTO:
+            return self.backbone_learning_rate_factor
+        return 0.1 if self.pretrained and self.fine_tune == "all" else 1.0
+
+    def as_written(self) -> dict[str, Any]:
+        """Name -> value, as it could be given: with the word `auto`."""
+        return {
+            name: "auto" if FIELDS[name].metadata["auto"] and value == AUTO else value
+            for name, value in dataclasses.asdict(self).items()
+        }
 
 
 FIELDS = {item.name: item for item in dataclasses.fields(Hyperparameters)}

@@ -1,7 +1,7 @@
 """The samples of one split: paths and targets, a few bytes each, whatever the number of photos."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ class Index:
     root: Path
     names: NDArray[np.uint8]
     ends: NDArray[np.int64]
-    targets: NDArray[np.int32]
+    targets: NDArray[np.int32] | NDArray[np.uint8]
+    """The class of each sample; or samples x classes of 0 and 1, where they may have several."""
 
     @classmethod
     def of(cls, channel: str, root: Path, samples: Iterable[tuple[str, int]]) -> "Index":
@@ -36,6 +37,10 @@ class Index:
             np.asarray(targets, np.int32),
         )
 
+    @property
+    def multi_label(self) -> bool:
+        return self.targets.ndim == 2
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -50,10 +55,13 @@ class Index:
 
     def take(self, positions: NDArray[np.int64]) -> "Index":
         """The samples at `positions`, in that order."""
-        samples = ((self.name(int(at)), int(self.targets[at])) for at in positions)
-        return Index.of(self.channel, self.root, samples)
+        named = Index.of(self.channel, self.root, ((self.name(int(at)), 0) for at in positions))
+        return replace(named, targets=self.targets[positions])
 
     def counts(self, classes: int) -> NDArray[np.int64]:
+        """Samples of each class."""
+        if self.multi_label:
+            return np.asarray(self.targets.sum(0, dtype=np.int64))
         return np.bincount(self.targets, minlength=classes).astype(np.int64)
 
 
@@ -66,7 +74,7 @@ def shown(name: str) -> str:
 
 
 def stratified(
-    targets: NDArray[np.int32], fraction: float, seed: int
+    targets: NDArray[np.int32] | NDArray[np.uint8], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions in two parts, `fraction` of every class in the first; a class of at least two
     samples has one in each part. Sorted, so that files are still read in order."""

@@ -1,7 +1,5 @@
 """One job from its channels to its artifact: what is done in which order."""
 
-from dataclasses import asdict
-
 from artifact import archive
 from artifact import network as networks
 from container.failure import ChannelError, HyperparameterError
@@ -46,7 +44,7 @@ def read_hyperparameters(job: Job) -> Hyperparameters:
     except networks.NetworkError as error:
         raise HyperparameterError(str(error), "change image_size, batch_size or network") from error
     say("hyperparameters:")
-    for name, value in asdict(chosen).items():
+    for name, value in chosen.as_written().items():
         say(f"  {name}={value}")
     return chosen
 

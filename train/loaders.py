@@ -57,7 +57,10 @@ def make(
         photos = Photos(index, preprocessing, augmentation, chosen.seed)
         return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
 
-    augmented = Photos(splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed)
+    augmented = Photos(
+        splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed,
+        chosen.random_erasing,
+    )  # fmt: skip
     return Loaders(
         train=Loader(augmented, chosen.batch_size, micro, plan, pin=pin, stay=True),
         validation=one_pass(splits.validation, "none"),

@@ -17,8 +17,10 @@ from torch import nn
 from artifact.network import head
 from container.failure import NonFiniteLossError
 from train.batches import Batches, MicroBatch
-from train.evaluate import Evaluation, StopRequestedError
+from train.evaluate import Evaluation, StopRequestedError, count_right
 from train.index import Index
+from train.mix import Mixing, unmixed
+from train.optimizer import set_rate
 
 
 @dataclass
@@ -38,7 +40,10 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     """The metrics of every finished epoch."""
     best_epoch: int | None = None
-    """Number, from 1, of the epoch with the best validation accuracy, then the lowest loss."""
+    """Number, from 1, of the epoch with the best validation accuracy (mean average precision where
+    photos have several labels), then the lowest loss."""
+    found: dict[str, Any] = field(default_factory=dict)
+    """Values of hyperparameters that were to be found, and the best epoch's thresholds."""
     interrupted: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,6 +83,7 @@ def fit(
     fine_tune: str,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[None]],
+    mix: Mixing = unmixed,
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
     with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
@@ -101,8 +107,9 @@ def fit(
                 inputs = batch.inputs.to(device, non_blocking=True)
                 targets = batch.targets.to(device, non_blocking=True)
                 with autocast():
-                    logits = network(batches.prepare(inputs))
-                    loss = criterion(logits.float(), targets)
+                    images, goals = mix(batches.prepare(inputs), targets, batch.spec)
+                    logits = network(images)
+                    loss = criterion(logits.float(), goals)
                 share = len(targets) / batch.spec.images
                 scaler.scale(loss * share).backward()
                 update.add(loss, logits, targets)
@@ -113,8 +120,7 @@ def fit(
                     f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
                     f"{state.step + 1}, at learning rate {rate(state.step):.3g}"
                 )
-            for group in optimizer.param_groups:
-                group["lr"] = rate(state.step)
+            set_rate(optimizer, rate(state.step))
             if update.images:
                 average(optimizer, batch.spec.images / update.images)
                 scaler.step(optimizer)
@@ -145,7 +151,7 @@ class Update:
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         self.loss_sum += loss.item() * len(targets)
-        self.right += int((logits.argmax(1) == targets).sum())
+        self.right += count_right(logits, targets)
         self.images += len(targets)
 
 
@@ -214,8 +220,7 @@ def close_epoch(state: State, evaluation: Evaluation, rate: float, speed: float)
         "step": state.step,
         "train_loss": state.loss_sum / images,
         "train_top1_accuracy": state.right / images,
-        "validation_loss": evaluation.loss,
-        "validation_top1_accuracy": evaluation.top1_accuracy,
+        **{f"validation_{name}": value for name, value in evaluation.metrics().items()},
         "learning_rate": rate,
         "images_per_second": speed,
     }
@@ -231,4 +236,5 @@ def close_epoch(state: State, evaluation: Evaluation, rate: float, speed: float)
 
 
 def rank(metrics: dict[str, Any]) -> tuple[float, float]:
-    return metrics["validation_top1_accuracy"], -metrics["validation_loss"]
+    top1 = metrics["validation_top1_accuracy"]
+    return metrics.get("validation_mean_average_precision", top1), -metrics["validation_loss"]

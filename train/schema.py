@@ -15,6 +15,9 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
+AUTO = -1
+"""What the word `auto` is read as, where it is allowed for a number: none of these has a -1."""
+
 TRUE = {"true", "1", "yes"}
 FALSE = {"false", "0", "no"}
 
@@ -29,11 +32,14 @@ def declare(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     aliases: tuple[str, ...] = (),
+    auto: bool = False,
 ) -> T:
-    """`low` and `high` belong to the range, `above` does not; `why` justifies the default."""
+    """`low` and `high` belong to the range, `above` does not; `why` justifies the default. `auto`:
+    the word is legal, too, and is read as AUTO."""
     metadata = dict(
-        meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases
-    )
+        meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases,
+        auto=auto,
+    )  # fmt: skip
     # typed Any like dataclasses' own `field`, which stands for a value of the default's type
     made: Any = (
         field(default_factory=lambda: list(default), metadata=metadata)
@@ -66,6 +72,8 @@ def convert(raw: Any, item: "dataclasses.Field[Any]") -> Any:
     """The typed value, or a ValueError that says what was expected."""
     value = unwrap(raw)
     limits = item.metadata
+    if limits.get("auto") and str(value).lower() == "auto":
+        return item.type(AUTO)  # type: ignore[operator]
     if item.type is bool:
         word = str(value).lower()
         if word not in TRUE | FALSE:
@@ -89,7 +97,8 @@ def convert(raw: Any, item: "dataclasses.Field[Any]") -> Any:
 def expected_range(kind: str, limits: Any) -> str:
     low, above, high = limits["low"], limits["above"], limits["high"]
     lower = f" above {above}" if above is not None else f" from {low}"
-    return f"{kind}{lower} to {high}"
+    word = ", or auto" if limits.get("auto") else ""
+    return f"{kind}{lower} to {high}{word}"
 
 
 def _number(value: Any, limits: Any) -> float:

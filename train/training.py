@@ -1,7 +1,5 @@
 """The pieces of one training run, and what the loop tells them."""
 
-from dataclasses import asdict
-
 import torch
 from torch import nn
 
@@ -10,7 +8,20 @@ from artifact.preprocess import Preprocessing
 from container.failure import InterruptedFailure
 from container.opt_ml import Job
 from debugger import hook as debug
-from train import checkpoint, device, loaders, loop, optimizer, photos, pretrained, scan
+from train import (
+    checkpoint,
+    device,
+    ema,
+    loaders,
+    loop,
+    loss,
+    multi_label,
+    optimizer,
+    photos,
+    pretrained,
+    scan,
+    search_range,
+)
 from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
@@ -20,7 +31,7 @@ from train.features import tail
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.interruption import Interruption
-from train.loss import CrossEntropyLoss
+from train.mix import Mix
 from train.progress import Bar, MetricsFile, metrics_line, say
 from train.tensorboard import Scalars
 from train.waiting import Timed
@@ -38,7 +49,8 @@ class Training:
     def __init__(
         self, job: Job, chosen: Hyperparameters, splits: Splits, interruption: Interruption
     ) -> None:
-        self.job, self.chosen, self.splits = job, chosen, splits
+        self.job, self.chosen = job, chosen
+        self.splits = splits = multi_label.widened(splits, chosen.multi_label)
         self.interruption = interruption
         self.labels = splits.labels
         self.preprocessing = Preprocessing.for_size(chosen.image_size)
@@ -49,17 +61,34 @@ class Training:
         torch.manual_seed(chosen.seed)
         self.network = self._build()
         # of a frozen backbone nothing changes: checkpoints and best weights are those of the rest
-        self.trained = tail.tail(self.network) if chosen.fine_tune == "head" else self.network
+        frozen = chosen.fine_tune == "head"
+        self.trained = tail.tail(self.network) if frozen else self.network
         self.learner = self.network
-        self.criterion = CrossEntropyLoss(label_smoothing=chosen.label_smoothing)
+        interruption.protect()  # from here on there is a network to keep
+        if frozen:  # no checkpoint holds the backbone, and what it is names the checkpoints
+            self._load_pretrained()
+        self.backbone = tail.digest(self.network) if frozen else ""
+        found = self._find_checkpoint()
+        self.state = loop.State() if found is None else found.state
+        self.chosen = chosen = search_range.with_batch_size(
+            chosen, self.state.found, self.network, len(splits.train), self.device, self.autocast
+        )
+        self.criterion = loss.make(chosen, splits.train, len(self.labels)).to(self.device)
         self.optimizer = optimizer.make(chosen, self.network)
         half = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.loaders = loaders.make(chosen, splits, self.preprocessing, self.device, self.dtype)
         self.timed = Timed(self.loaders.train)
-        self.state = loop.State()
-        interruption.protect()  # from here on there is a network to keep
-        self._resume()
+        if found is None and not frozen:
+            self._load_pretrained()
+        self.network.to(self.device).to(memory_format=torch.channels_last)
+        if found is not None:
+            checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler)
+            self.best = found.best
+        self.average = ema.Average(self.trained, ema.decay_of(chosen, self.loaders.train.steps))
+        if found is not None:
+            self.average.restore(found.tensors)
+        self.mix = Mix(chosen.mixup, chosen.cutmix, len(self.labels), chosen.seed)
         job.paths.output_data.mkdir(parents=True, exist_ok=True)
         self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
         self.scalars = Scalars(job.tensorboard, self.state.history, say)
@@ -79,24 +108,15 @@ class Training:
             networks.head(made).requires_grad_(True)
         return made
 
-    def _resume(self) -> None:
-        """Takes up the newest checkpoint of this very run, else the pretrained weights."""
-        frozen = self.chosen.fine_tune == "head"
-        if frozen:  # no checkpoint holds the backbone
-            self._load_pretrained()
-        identity = {k: v for k, v in asdict(self.chosen).items() if k not in NOT_IDENTITY}
+    def _find_checkpoint(self) -> checkpoint.Checkpoint | None:
+        """The newest of this very run: of what was asked for, not of what `auto` has found."""
+        asked = self.chosen.as_written()
+        identity = {k: v for k, v in asked.items() if k not in NOT_IDENTITY}
         identity |= {"labels": self.labels, "data": photos.data_key(self.splits)}
-        self.backbone = tail.digest(self.network) if frozen else ""
         identity |= {"backbone": self.backbone}
         self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
         self.keeps_checkpoints = self.store.writable()
-        found = self.store.load() if self.keeps_checkpoints else None
-        if found is None and not frozen:
-            self._load_pretrained()
-        self.network.to(self.device).to(memory_format=torch.channels_last)
-        if found is not None:
-            checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler)
-            self.state, self.best = found.state, found.best
+        return self.store.load() if self.keeps_checkpoints else None
 
     def _load_pretrained(self) -> None:
         chosen, channel = self.chosen, self.job.channels.get("pretrained")
@@ -108,6 +128,13 @@ class Training:
         if not chosen.pretrained and chosen.fine_tune == "head":
             say("warning: the backbone is random and frozen (pretrained=false, fine_tune=head); "
                 "set fine_tune=all to train it")  # fmt: skip
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Of several labels, chosen with the best epoch; a run without one has chosen none."""
+        if not self.splits.train.multi_label:
+            return []
+        return list(self.state.found.get("thresholds") or [0.5] * len(self.labels))
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -128,6 +155,7 @@ class Training:
 
     def update_done(self, state: loop.State, images: int) -> None:
         assert self.bar is not None
+        self.average.update()
         self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
 
     def bad_files_seen(self, index: Index, lines: list[str]) -> None:
@@ -141,7 +169,9 @@ class Training:
     def evaluate(self) -> Evaluation:
         if self.bar is not None:
             self.bar.close()
-        return self.evaluate_on(self.loaders.validation)
+        with self.average.in_place():
+            self.validated = self.evaluate_on(self.loaders.validation)
+        return self.validated
 
     def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
         self.hook.evaluate()
@@ -155,6 +185,7 @@ class Training:
             len(self.labels),
             self.bad_files_seen,
             answers,
+            flip=self.chosen.test_time_flip,
         )
 
     def epoch_done(self, state: loop.State, is_best: bool) -> None:
@@ -164,13 +195,17 @@ class Training:
         self.metrics_file.add(metrics)
         self.scalars.add(metrics)
         if is_best:
-            self.best = {k: v.detach().cpu().clone() for k, v in self.trained.state_dict().items()}
+            with self.average.in_place():
+                own = self.trained.state_dict()
+                self.best = {k: v.detach().cpu().clone() for k, v in own.items()}
+            if self.validated.several:
+                state.found["thresholds"] = self.validated.several.thresholds()
         self._save()
 
     def _save(self) -> None:
         if self.keeps_checkpoints:
             tensors = checkpoint.collect(self.trained, self.optimizer, self.scaler)
-            self.store.save(self.state, tensors, self.best)
+            self.store.save(self.state, {**tensors, **self.average.tensors()}, self.best)
 
     # start and end
 
@@ -178,6 +213,9 @@ class Training:
         """Puts features in the photos' place, where the backbone is frozen."""
         chosen = self.chosen
         if chosen.fine_tune != "head" or not chosen.feature_cache:
+            return
+        if chosen.changes_every_photo:
+            say(f"features: none are kept, for {chosen.changes_every_photo} needs the photos")
             return
         if not isinstance(self.hook, debug.NoHook):
             say("features: none are kept, for the Debugger's hook looks into the backbone")
@@ -200,6 +238,10 @@ class Training:
     def fit(self) -> None:
         self._take_features()
         self.timed = Timed(self.loaders.train)
+        self.chosen = search_range.with_learning_rate(
+            self.chosen, self.state.found, self.learner, self.criterion, self.scaler,
+            self.loaders.train, self.device, self.autocast, self.mix, self.should_stop,
+        )  # fmt: skip
         loop.fit(
             self.learner,
             self.criterion,
@@ -214,6 +256,7 @@ class Training:
             fine_tune=self.chosen.fine_tune,
             device=self.device,
             autocast=self.autocast,
+            mix=self.mix,
         )
         if self.state.interrupted:
             if self.bar is not None:

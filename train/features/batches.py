@@ -66,10 +66,11 @@ class FeatureBatches:
         rows = self._rows.take(self._places[views[good], positions])
         inputs = torch.from_numpy(rows.view(np.int16) if rows.dtype == np.uint16 else rows)
         missing = spec.positions[~good].tolist()
+        targets = torch.from_numpy(self.index.targets[positions])
         return MicroBatch(
             replace(spec, positions=positions),
             inputs.view(self._dtype),
-            torch.from_numpy(self.index.targets[positions].astype(np.int64)),
+            targets if self.index.multi_label else targets.long(),
             [self._bad[position] for position in missing],
             missing,
         )

@@ -80,7 +80,8 @@ def contact_sheet(path: Path, index: Index, labels: list[str], seed: int) -> Non
     sheet = Image.new("RGB", (COLUMNS * CELL, len(shown) * row_height), "white")
     pen = ImageDraw.Draw(sheet)
     for row, label in enumerate(shown):
-        members = np.flatnonzero(index.targets == row)
+        has = index.targets[:, row] == 1 if index.multi_label else index.targets == row
+        members = np.flatnonzero(has)
         picked = random.choice(members, min(COLUMNS, len(members)), replace=False)
         pen.text((4, row * row_height + 2), f"{label} ({len(members)} photos)", fill="black")
         for column, position in enumerate(sorted(picked)):

@@ -1,5 +1,6 @@
 """What the HTTP side reads of the model, and when it believes an engine."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -41,3 +42,39 @@ def test_an_engine_is_believed_within_its_tolerance(
         return
     with pytest.raises(ModelError, match="answered wrongly by torch-float32"):
         model.check("torch-float32", answer)
+
+
+def described(tiny_artifact: Path, folder: Path, **changed: object) -> Path:
+    """A copy of the artifact whose description has other values; None takes one out."""
+    shutil.copytree(tiny_artifact / "model", folder)
+    values = json.loads((folder / "model.json").read_text())
+    values = {name: value for name, value in {**values, **changed}.items() if value is not None}
+    (folder / "model.json").write_text(json.dumps(values))
+    return folder
+
+
+def test_an_artifact_of_before_there_were_several_labels_is_read(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    old = {"multi_label": None, "thresholds": None, "test_time_flip": None}
+
+    model = Model.read(described(tiny_artifact, tmp_path / "model", **old))
+
+    assert model.thresholds == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        pytest.param({"multi_label": 1}, "multi_label must be true or false", id="a number"),
+        pytest.param({"multi_label": True}, "a number for every label", id="no thresholds"),
+        pytest.param(
+            {"multi_label": True, "thresholds": [0.5, "x", 0.5]}, "a number for every", id="a word"
+        ),
+    ],
+)
+def test_a_description_that_does_not_fit_itself_is_refused(
+    tiny_artifact: Path, tmp_path: Path, changed: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        Model.read(described(tiny_artifact, tmp_path / "model", **changed))

@@ -147,8 +147,8 @@ def test_any_learning_rate_survives_every_encoding(value):
 
 def test_every_default_is_legal_and_justified():
     for name, item in FIELDS.items():
-        default = getattr(Hyperparameters(), name)
+        default = Hyperparameters().as_written()[name]
 
-        assert getattr(parse({name: json.dumps(default)})[0], name) == default
+        assert parse({name: json.dumps(default)})[0].as_written()[name] == default
         assert item.metadata["meaning"]
         assert item.metadata["why"]
