@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks import load, setting
+from benchmarks import load, recipes, setting
+from tests.tree import COLOURS, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--network", "small_cnn", "--image-size", "32")
@@ -123,3 +125,41 @@ def test_load_changes_the_file_and_not_the_picture(red_jpeg):
     assert bodies[0] != bodies[1]
     seen = {Image.open(io.BytesIO(body)).tobytes() for body in [red_jpeg, *bodies]}
     assert len(seen) == 1
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An archive like the real one: two splits, a folder per class, one folder above."""
+    tree = Tree(tmp_path / "ml")
+    colours = {**COLOURS, "white": (230, 230, 230)}
+    for split, count in (("train", 30), ("test", 3)):
+        tree.channel(split, count, colours)
+    path = tmp_path / "photos.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tmp_path / "ml" / "input" / "data", "photos")
+    return path
+
+
+def test_recipes_ends_with_the_accuracy_of_every_job(archive):
+    parts = "ablation,scratch,transfer" if os.environ.get("SOAK") else "ablation"
+    tiny = ("--epochs", "1", "--scratch-epochs", "1", "--recipes", "test-time flip")
+
+    done = run("recipes", str(archive), *tiny, "--parts", parts)
+
+    result = last_line(done)
+    assert result.keys() == {"benchmark", "setting", *parts.split(",")}
+    assert result["setting"]["photos"] == {"train": 120, "test": 12}
+    for seen in [*result["ablation"].values(), *result.get("transfer", {}).values()]:
+        assert 0 <= seen["test_top1_accuracy"] <= 1
+        assert seen["images_per_second"] > 0
+    assert re.search(r"\ntest-time flip +[01]\.\d{4} +\d+\.\d{4} +\d+ +\d+\n", done.stdout)
+
+
+def test_an_archive_that_leads_outside_is_not_unpacked(tmp_path):
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
+
+    with pytest.raises(tarfile.OutsideDestinationError):
+        recipes.unpack(tmp_path / "bad.tar", tmp_path / "inside")
+
+    assert not (tmp_path / "outside").exists()
