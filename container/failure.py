@@ -5,6 +5,7 @@ first line holds the class, the cause and what to do, and a traceback comes last
 """
 
 import errno
+import os
 import re
 import traceback
 from pathlib import Path
@@ -13,6 +14,10 @@ from container import resources
 
 REASON_CHARACTERS = 1024
 FIRST_LINE_CHARACTERS = 300
+
+FOLDER = "FAILURE_FOLDER"
+"""Environment variable: one of several processes leaves its reason there, so that the first one's
+counts."""
 
 SHARED_MEMORY_NEEDED = 1 << 20
 """Bytes; less is as good as none."""
@@ -110,6 +115,15 @@ class InterruptedFailure(Failure):
     fix = "start it again; with a checkpoint channel it continues where it was"
 
 
+class PeerLostError(Failure):
+    name = "peer-lost"
+    meaning = "another host or process of the job failed, fell silent or cannot be reached"
+    fix = (
+        "look at the named host's log first; the hosts must reach each other on all TCP ports "
+        "(in a VPC, the security group must allow itself)"
+    )
+
+
 class ModelError(Failure):
     name = "model"
     meaning = "a model artifact is missing, damaged, or not one of ours"
@@ -145,6 +159,7 @@ CLASSES: tuple[type[Failure], ...] = (
     NonFiniteLossError,
     PermissionFailure,
     InterruptedFailure,
+    PeerLostError,
     ModelError,
     SettingError,
     EngineError,
@@ -210,6 +225,22 @@ def reason(failure: Failure, error: BaseException | None = None) -> str:
         lines += [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     text = "\n".join(lines)
     return text if len(text) <= REASON_CHARACTERS else f"{text[: REASON_CHARACTERS - 1]}…"
+
+
+def of_peer(who: str, text: str) -> Failure:
+    """The reason `text` of another process, as its peers give it: the first to fail, by name."""
+    first, _, rest = text.partition("\n")
+    cause, _, fix = first.partition("; fix: ")
+    if cause.startswith(f"{PeerLostError.name}: "):  # a host that fell silent has no words
+        cause = cause.removeprefix(f"{PeerLostError.name}: ")
+    else:
+        cause = f"{who} failed first: {cause}"
+    return PeerLostError(cause, fix or None, rest.splitlines())
+
+
+def folder(output: Path) -> Path:
+    """Where a process leaves its reason: where its supervisor wants it, else in `output`."""
+    return Path(os.environ.get(FOLDER) or output)
 
 
 def write(output: Path, text: str) -> bool:

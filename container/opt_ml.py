@@ -70,6 +70,8 @@ class Job:
     debug_hook_config: Path | None
     tensorboard: Path
     """Where the platform takes scalars for TensorBoard from, while the job runs."""
+    sharded: tuple[str, ...] = ()
+    """Channels of which every host has a part of its own (ShardedByS3Key)."""
 
     @classmethod
     def read(cls, root: Path, environment: dict[str, str] | None = None) -> "Job":
@@ -77,7 +79,7 @@ class Job:
         environment = dict(os.environ) if environment is None else environment
         paths = Paths(root)
         hyperparameters = _object(paths.config / "hyperparameters.json", HyperparameterError)
-        resources = _object(paths.config / "resourceconfig.json", ChannelError)
+        resources = resource_config(paths)
         hosts = resources.get("hosts") or ["algo-1"]
         hook = environment.get("SMDEBUG_CONFIG_FILE_PATH")
         hook_path = Path(hook) if hook else paths.config / "debughookconfig.json"
@@ -90,6 +92,7 @@ class Job:
             current_host=resources.get("current_host") or hosts[0],
             debug_hook_config=hook_path if hook_path.is_file() else None,
             tensorboard=_tensorboard(paths, environment),
+            sharded=_sharded(paths),
         )
 
 
@@ -105,6 +108,11 @@ def _tensorboard(paths: Paths, environment: dict[str, str]) -> Path:
             f"leave LocalPath out, which means {paths.tensorboard}",
         )
     return Path(local)
+
+
+def resource_config(paths: Paths) -> dict[str, Any]:
+    """Hosts, interface and instance groups, as they came. Raises ChannelError."""
+    return _object(paths.config / "resourceconfig.json", ChannelError)
 
 
 def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -> dict[str, Any]:
@@ -141,3 +149,12 @@ def _channels(paths: Paths) -> dict[str, Path]:
     if problems:
         raise ChannelError(f"{len(problems)} channels cannot be read", details=problems)
     return {name: paths.data / name for name in configured}
+
+
+def _sharded(paths: Paths) -> tuple[str, ...]:
+    configured = _object(paths.config / "inputdataconfig.json", ChannelError)
+    return tuple(
+        name
+        for name, settings in configured.items()
+        if isinstance(settings, dict) and settings.get("S3DistributionType") == "ShardedByS3Key"
+    )

@@ -13,6 +13,9 @@ from pathlib import Path
 UNLIMITED = 1 << 60
 """cgroup v1 says "no limit" with a huge number of bytes."""
 
+PROCESSES_HERE = "LOCAL_WORLD_SIZE"
+"""Environment variable: how many processes of the job share this container, one per GPU."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -71,7 +74,13 @@ def cpu_count(root: Path = Path("/")) -> int:
     except AttributeError:  # not on macOS
         allowed = os.cpu_count() or 1
     quota = cpu_quota(root)
-    return max(1, min(allowed, int(quota + 0.5) or 1) if quota else allowed)
+    count = max(1, min(allowed, int(quota + 0.5) or 1) if quota else allowed)
+    return max(1, count // processes_here())
+
+
+def processes_here() -> int:
+    """Processes that share the processors that this one plans for."""
+    return int(os.environ.get(PROCESSES_HERE) or 1)
 
 
 def memory(root: Path = Path("/")) -> Memory:

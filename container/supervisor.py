@@ -2,6 +2,9 @@
 
     python -m container.supervisor train
 
+One process where there is one host with at most one GPU; else one per GPU on every host, watched
+together with the other hosts' supervisors (`container/watch.py`).
+
 It stays so small that it survives what kills the program: the kernel's memory killer picks the
 large process, and this one is left to say so. As process 1 it also buries orphans.
 """
@@ -12,10 +15,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from container import failure, opt_ml, resources
+from container import cluster, failure, opt_ml, ranks, rendezvous, resources, watch
+from container.cluster import Cluster
+from container.link import Links
+from container.ranks import Rank, Ranks
+from container.watch import Watch
 
 GRACE_SECONDS = 100
 """The platform kills 120 s after SIGTERM; the reason must be on disk before."""
@@ -26,8 +35,9 @@ GIB = 1 << 30
 def child_environment(environment: dict[str, str]) -> dict[str, str]:
     """Threads planned from this container's share; caches in a scratch folder, never under HOME."""
     scratch = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    here = int(environment.get(resources.PROCESSES_HERE) or 1)
     planned = {
-        "OMP_NUM_THREADS": str(resources.cpu_count()),
+        "OMP_NUM_THREADS": str(max(1, resources.cpu_count() // here)),
         # threads that spin while they wait take the processors from the workers that they wait for
         "OMP_WAIT_POLICY": "passive",
         "PYTHONUNBUFFERED": "1",
@@ -79,7 +89,9 @@ class Stop:
 
     def forward(self) -> None:
         if self.asked and self.child is not None:
-            self.child.send_signal(signal.SIGTERM)
+            # not send_signal, which would take the status that _wait waits for
+            with suppress(ProcessLookupError):
+                os.kill(self.child.pid, signal.SIGTERM)
 
     def give_up(self) -> None:
         """Soon the platform kills everything: the reason must be on disk by then."""
@@ -156,10 +168,74 @@ def give_back(paths: opt_ml.Paths) -> None:
                 print(f"cannot give {path} back: {error}", file=sys.stderr)
 
 
+def run_together(command: list[str], cluster: Cluster, processes: int, paths: opt_ml.Paths) -> int:
+    """Runs `command` once per process on every host; returns the same exit code on all of them."""
+    stop = Stop(paths.output)
+    _forget(paths.output)
+    before, links, started = resources.memory(), Links(), Ranks()
+    with tempfile.TemporaryDirectory(prefix="reasons-") as reasons:
+
+        def words(rank: Rank) -> str:
+            """Its own words, else what its death means."""
+            with suppress(OSError):
+                return (rank.reason / "failure").read_text(encoding="utf-8")
+            assert rank.status is not None
+            return failure.reason(explain(rank.status, before, resources.memory()))
+
+        try:
+            meeting = rendezvous.Meeting.of(cluster, processes, lambda: stop.asked, _say)
+            start = rendezvous.meet(meeting, links)
+        except failure.Failure as failed:
+            failure.write(paths.output, failure.reason(failed))
+            _last_words(paths.output, failure.reason(failed))
+            links.close(watch.FAREWELL_SECONDS)
+            return 1
+        _say(f"cluster: {start.world} processes on {len(cluster.hosts)} hosts")
+        planned = ranks.environments(cluster, start, Path(reasons))
+        started.start(command, [child_environment({**os.environ, **own}) for own in planned])
+        watching = Watch(cluster, links, started, lambda: stop.asked, words)
+        reason = watching.run()
+        stop.timer.cancel()
+        started.kill()
+        if reason is not None:
+            text = watch.written(reason, cluster.current, paths.output)
+            _last_words(paths.output, text)
+        else:
+            _forget(paths.output)
+            give_back(paths)  # first: local mode stops the leader when another host ends
+        watching.farewell()
+        return 0 if reason is None else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def train(command: list[str], paths: opt_ml.Paths) -> int:
+    """Alone or together, as `resourceconfig.json` and the GPUs of this machine want it."""
+    processes = resources.gpu_count() or 1
+    try:
+        hosts = cluster.parse(opt_ml.resource_config(paths))
+    except failure.Failure as failed:
+        _forget(paths.output)
+        failure.write(paths.output, failure.reason(failed))
+        _last_words(paths.output, failure.reason(failed))
+        return 1
+    if len(hosts.hosts) == 1 and processes == 1:
+        return run(command, paths.output)
+    try:
+        return run_together(command, hosts, processes, paths)
+    except Exception as error:  # ours to survive: the other hosts see that this one is gone
+        traceback.print_exc()
+        failure.write(paths.output, failure.reason(failure.classify(error), error))
+        return 1
+
+
 def main(program: str) -> int:
     paths = opt_ml.Paths(opt_ml.base())
+    command = [sys.executable, "-P", "-m", program]
     try:
-        return run([sys.executable, "-P", "-m", program], paths.output)
+        return train(command, paths) if program == "train" else run(command, paths.output)
     finally:
         give_back(paths)
 

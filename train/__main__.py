@@ -1,5 +1,6 @@
 """The training program: reads the job at the edge, runs it, and turns any error into a reason."""
 
+import os
 import sys
 import traceback
 
@@ -23,8 +24,11 @@ def main() -> int:
         if not isinstance(error, failure.Failure):
             traceback.print_exc()
         print(failed, file=sys.stderr, flush=True)
-        if not failure.write(paths.output, failure.reason(failed, error)):
+        if not failure.write(failure.folder(paths.output), failure.reason(failed, error)):
             print(f"(the reason is not in {paths.output}/failure)", file=sys.stderr, flush=True)
+        if failure.FOLDER in os.environ:
+            # one of several: libraries that wait for the others would keep it from ending
+            os._exit(1)
         return 1
     return 0
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.batches import MicroBatch
+from train.distributed import Team
 
 LOGITS_BYTES = 16 << 20
 """Whole rows that are kept: 31,000 of 133 classes, 4,000 of 1,000; one number is fitted to them."""
@@ -47,6 +48,19 @@ class Answers:
         here = slice(self._kept, self._kept + len(chosen))
         self._logits[here], self._logits_targets[here] = rows[chosen], targets[chosen]
         self._kept += len(chosen)
+
+    def take_all(self, team: Team, *, shared: bool) -> None:
+        """Those of the whole team, in the order of the ranks. Positions are kept where the photos
+        are `shared` by all hosts: elsewhere they are of another host's index."""
+        if not shared and team.host:
+            self._integers[0] = UNKNOWN
+        rows, row_targets = self.rows
+        own = [self._integers[:, : self.seen].T, self.probability, rows, row_targets]
+        integers, self._probability, self._logits, self._logits_targets = (
+            np.concatenate(team.gather_arrays(array)) for array in own
+        )
+        self._integers = np.ascontiguousarray(integers.T)
+        self.seen, self._kept = len(self._probability), len(self._logits)
 
     def __len__(self) -> int:
         return self.seen

@@ -96,16 +96,92 @@ def schedule_epoch(
         starts.pop()
     for step, start in enumerate(starts):
         end = starts[step + 1] if step + 1 < len(starts) else samples
-        sizes = micro_sizes(end - start, micro)
+        images = end - start
+        sizes = micro_sizes(images, micro)
         for number, size in enumerate(sizes):
             positions = order[start : start + size]
-            yield Spec(epoch, step, positions, end - start, number == len(sizes) - 1)
+            yield Spec(epoch, step, positions, images, number == len(sizes) - 1)
             start += size
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
     full, rest = divmod(samples, batch_size)
     return full + (rest > 1 or (rest == 1 and full == 0))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which photos of every update are this process's: it is `part` of `parts` that have the photos
+    of `shard`.
+
+    Where all hosts have the same photos, an update is a single process's, cut in equal parts.
+    Where every host has a shard of its own, each spreads its photos evenly over the updates of the
+    epoch, so that nobody waits for the larger shards: a host with fewer photos has fewer in every
+    update, and each photo counts the same.
+    """
+
+    samples: tuple[int, ...]
+    """Photos of each shard; one where all hosts have the same."""
+    shard: int = 0
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def total(self) -> int:
+        return sum(self.samples)
+
+    def steps(self, batch_size: int) -> int:
+        return steps_per_epoch(self.total, batch_size)
+
+    def epoch(self, batch_size: int, micro: int, seed: int, epoch: int) -> Iterator[Spec]:
+        """This process's micro-batches. Every update has a last one, be it empty: there the
+        processes meet."""
+        for step, positions, images in self._updates(batch_size, seed, epoch):
+            own = _part(positions, self.part, self.parts)
+            sizes = micro_sizes(len(own), micro) if len(own) else [0]
+            start = 0
+            for number, size in enumerate(sizes):
+                end = start + size
+                yield Spec(epoch, step, own[start:end], images, number == len(sizes) - 1)
+                start = end
+
+    def in_order(self, micro: int) -> Iterator[Spec]:
+        """This process's part of an evaluation."""
+        own = np.array_split(np.arange(self.samples[self.shard]), self.parts)[self.part]
+        for step, start in enumerate(range(0, len(own), micro)):
+            yield Spec(0, step, own[start : start + micro], self.total, True)
+
+    def _updates(
+        self, batch_size: int, seed: int, epoch: int
+    ) -> Iterator[tuple[int, NDArray[np.int64], int]]:
+        """Step, this shard's positions, and the images of all shards."""
+        if len(self.samples) == 1:
+            samples = self.total
+            for spec in schedule_epoch(samples, batch_size, samples, seed, epoch):
+                yield spec.step, spec.positions, spec.images
+            return
+        steps = self.steps(batch_size)
+        cuts = [_cuts(samples, steps) for samples in self.samples]
+        images = np.sum([np.diff(each) for each in cuts], axis=0)
+        own = cuts[self.shard]
+        order = np.random.default_rng([seed, epoch, self.shard]).permutation(own[-1])
+        for step in range(steps):
+            yield step, order[own[step] : own[step + 1]], int(images[step])
+
+
+def _part(positions: NDArray[np.int64], part: int, parts: int) -> NDArray[np.int64]:
+    """Of at least two photos: batch normalisation cannot learn from one."""
+    used = min(parts, max(1, len(positions) // 2))
+    return np.array_split(positions, used)[part] if part < used else positions[:0]
+
+
+def _cuts(samples: int, steps: int) -> NDArray[np.int64]:
+    """Where a shard's order is cut: near-equal pieces of at least two, spread over the steps."""
+    used = min(steps, max(1, samples // 2))
+    step_of_piece = np.arange(used) * steps // used
+    pieces = np.zeros(steps, np.int64)
+    pieces[step_of_piece] = [len(piece) for piece in np.array_split(np.arange(samples), used)]
+    return np.concatenate([[0], np.cumsum(pieces)]).astype(np.int64)
 
 
 class Batches(Protocol):
@@ -193,11 +269,20 @@ class Loader:
     """
 
     def __init__(
-        self, photos: Photos, batch_size: int, micro: int, plan: Plan, *, pin: bool, stay: bool
+        self,
+        photos: Photos,
+        batch_size: int,
+        micro: int,
+        plan: Plan,
+        *,
+        pin: bool,
+        stay: bool,
+        share: Share | None = None,
     ) -> None:
         self.photos = photos
         self.index = photos.index
         self.samples = len(photos.index)
+        self.share = share or Share((self.samples,))
         self.batch_size = batch_size
         self.micro = micro
         self._order = Order()
@@ -217,12 +302,12 @@ class Loader:
 
     @property
     def steps(self) -> int:
-        return steps_per_epoch(self.samples, self.batch_size)
+        return self.share.steps(self.batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         """Shuffled; from the update `first_step` on."""
         photos = self.photos
-        specs = schedule_epoch(self.samples, self.batch_size, self.micro, photos.seed, epoch)
+        specs = self.share.epoch(self.batch_size, self.micro, photos.seed, epoch)
         self._order.specs = [spec for spec in specs if spec.step >= first_step]
         yield from self._loader
 
@@ -231,15 +316,20 @@ class Loader:
         return normalise(inputs, preprocessing.mean, preprocessing.std)
 
     def in_order(self) -> Iterator[MicroBatch]:
-        """Every sample once, in the order of the index."""
-        yield from self.these(np.arange(self.samples))
+        """Every sample of this process's part once, in the order of the index."""
+        yield from self._run(list(self.share.in_order(self.micro)))
 
     def these(self, positions: NDArray[np.int64], epoch: int = 0) -> Iterator[MicroBatch]:
         """The samples at `positions`, in that order, as `epoch` would change them."""
-        self._order.specs = [
-            Spec(epoch, step, positions[start : start + self.micro], len(positions), True)
-            for step, start in enumerate(range(0, len(positions), self.micro))
-        ]
+        yield from self._run(
+            [
+                Spec(epoch, step, positions[start : start + self.micro], len(positions), True)
+                for step, start in enumerate(range(0, len(positions), self.micro))
+            ]
+        )
+
+    def _run(self, specs: list[Spec]) -> Iterator[MicroBatch]:
+        self._order.specs = specs
         yield from self._loader
 
 

@@ -6,11 +6,12 @@ of one channel, as published archives have them.
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import ChannelError, DataError
@@ -43,12 +44,17 @@ class Splits:
     """What a user should know about how the channels were read."""
 
 
-def read(channels: dict[str, Path], seed: int) -> Splits:
-    """Lists the files of all splits. Raises ChannelError or DataError."""
+def read(
+    channels: dict[str, Path],
+    seed: int,
+    agree: Callable[[list[str]], list[str]] = lambda labels: labels,
+) -> Splits:
+    """Lists the files of all splits. `agree` turns this host's labels into those of all hosts, of
+    which this one may have a part only. Raises ChannelError or DataError."""
     notes: list[str] = []
     folders = _folders(channels, notes)
     listed = {split: _classes(split, folder, notes) for split, folder in folders.items()}
-    labels = sorted(listed["train"])
+    labels = agree(sorted(listed["train"]))
     if len(labels) < 2:
         raise DataError(
             f"classes with photos in the train split: {len(labels)} "
@@ -193,9 +199,10 @@ def _match_classes(
             )
 
 
-def check_classes(splits: Splits) -> None:
-    """Raises DataError where a class lost its last training photo, or a split its last at all."""
-    counts = splits.train.counts(len(splits.labels))
+def check_classes(splits: Splits, counts: NDArray[np.int64] | None = None) -> None:
+    """Raises DataError where a class lost its last training photo, or a split its last at all.
+    `counts` are those of all hosts, where this one has a part only."""
+    counts = splits.train.counts(len(splits.labels)) if counts is None else counts
     empty = [label for label, images in zip(splits.labels, counts, strict=True) if not images]
     if empty:
         raise DataError(f"no usable train photos of {len(empty)} classes: {', '.join(empty[:10])}")

@@ -18,8 +18,8 @@ BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Processor flags of units that multiply in bfloat16; without them it is emulated, and slower."""
 
 
-def pick() -> torch.device:
-    """The first GPU, else the CPU. Raises DeviceError where a GPU is there but cannot be used."""
+def pick(number: int = 0) -> torch.device:
+    """The GPU of that number, else the CPU. Raises DeviceError where a GPU is there, but no use."""
     if not torch.cuda.is_available():
         if resources.gpu_count() and torch.version.cuda:
             raise DeviceError(
@@ -27,7 +27,8 @@ def pick() -> torch.device:
                 "build finds none: the driver is too old, or was not passed to the container"
             )
         return torch.device("cpu")
-    device = torch.device("cuda", 0)
+    device = torch.device("cuda", number)
+    torch.cuda.set_device(device)
     try:
         torch.ones(8, device=device).sum().item()
     except RuntimeError as error:

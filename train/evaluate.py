@@ -14,6 +14,7 @@ from torch import nn
 from artifact import forward
 from container.failure import DataError, NonFiniteLossError
 from train.batches import Batches, MicroBatch
+from train.distributed import ALONE, Team
 from train.index import Index
 from train.multi_label import MultiLabel
 
@@ -73,6 +74,7 @@ def evaluate(
     observe: Callable[[torch.Tensor, MicroBatch], None] | None = None,
     *,
     flip: bool = False,
+    team: Team = ALONE,
 ) -> Evaluation:
     """`observe` is told the logits of every micro-batch.
 
@@ -81,12 +83,12 @@ def evaluate(
     network.eval()
     criterion.eval()
     index = batches.index
-    total, images_seen = 0.0, 0
+    total, images_seen, stop = 0.0, 0, False
     confusion = np.zeros((classes, classes), np.int64)
     several = MultiLabel.empty(classes) if index.multi_label else None
     for batch in batches.in_order():
-        if should_stop():
-            raise StopRequestedError
+        if stop := should_stop():
+            break
         if batch.bad:
             bad_files_seen(index, batch.bad)
         if not len(batch.targets):
@@ -104,6 +106,12 @@ def evaluate(
             continue
         predicted = logits.argmax(1).cpu().numpy()
         np.add.at(confusion, (batch.targets.numpy(), predicted), 1)
+    total, stops = team.sum(np.array([total, stop])).tolist()
+    images_seen = int(team.sum(np.array([images_seen]))[0])
+    if stops:
+        raise StopRequestedError
+    confusion[:] = team.sum(confusion)
+    several = None if several is None else several.of_all(team)
     if not images_seen:
         raise DataError(f"none of the {len(index)} photos of {index.channel} can be used any more")
     if not math.isfinite(total):

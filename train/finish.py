@@ -24,6 +24,8 @@ def finish(run: Training) -> None:
     evaluation, split, answers = _final_evaluation(run)
     calibration = _calibrate(run, split, answers)
     run.hook.close()
+    if run.scalars is None:
+        return  # what all processes have learned, the leader writes
     run.scalars.close()
     description = _describe(run, evaluation, split)
     if calibration is not None:
@@ -46,12 +48,13 @@ def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
     except StopRequestedError:
         run.state.interrupted = True
         return None, split, answers
-    # published tuning jobs look for these two lines
-    say(f"Testing Loss: {evaluation.loss:.4f}")
-    say(f"Testing Accuracy: {evaluation.top1_accuracy:.4f}")
-    if evaluation.several:
-        precision = evaluation.several.metrics()["mean_average_precision"]
-        say(f"Testing Mean Average Precision: {precision:.4f}")
+    if run.team.leads:
+        # published tuning jobs look for these two lines
+        say(f"Testing Loss: {evaluation.loss:.4f}")
+        say(f"Testing Accuracy: {evaluation.top1_accuracy:.4f}")
+        if evaluation.several:
+            precision = evaluation.several.metrics()["mean_average_precision"]
+            say(f"Testing Mean Average Precision: {precision:.4f}")
     return evaluation, split, answers
 
 
@@ -126,7 +129,7 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
             "epochs_completed": len(state.history),
             "steps": state.step,
             "best_epoch": state.best_epoch,
-            "train_images": len(run.splits.train),
+            "train_images": run.train_images,
         },
         hyperparameters=run.chosen.as_written(),
         versions=export.versions(),

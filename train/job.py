@@ -2,10 +2,11 @@
 
 from artifact import archive
 from artifact import network as networks
-from container.failure import ChannelError, HyperparameterError
+from container.failure import HyperparameterError
 from container.opt_ml import Job
-from train import hyperparameters, photos
+from train import distributed, hyperparameters, photos
 from train.finish import finish
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.interruption import Interruption
 from train.progress import say
@@ -16,13 +17,16 @@ from train.training import Training
 def run(job: Job, interruption: Interruption) -> None:
     """Raises Failure for whatever ends the job without a model."""
     chosen = read_hyperparameters(job)
-    refuse_several_hosts(job)
-    with archive.staging(job.paths.model):
-        pass  # a model folder that cannot be written is known now, not after hours
-    splits = photos.read_splits(job, chosen)
-    training = Training(job, chosen, splits, interruption)
+    team = distributed.join()
+    if team.leads:
+        with archive.staging(job.paths.model):
+            pass  # a model folder that cannot be written is known now, not after hours
+    gathered = Gathered(team, job)
+    splits = photos.read_splits(job, chosen, gathered)
+    training = Training(job, chosen, splits, interruption, gathered)
     training.fit()
     finish(training)
+    team.leave()
 
 
 def read_hyperparameters(job: Job) -> Hyperparameters:
@@ -47,12 +51,3 @@ def read_hyperparameters(job: Job) -> Hyperparameters:
     for name, value in chosen.as_written().items():
         say(f"  {name}={value}")
     return chosen
-
-
-def refuse_several_hosts(job: Job) -> None:
-    """Each host would train a model of its own, and the last upload would win."""
-    if len(job.hosts) > 1:
-        raise ChannelError(
-            f"the job has {len(job.hosts)} hosts ({', '.join(job.hosts)}); training runs on one",
-            "set the instance count to 1",
-        )

@@ -10,6 +10,7 @@ from container import resources
 from train import batches, device
 from train.batches import Batches, Loader, Photos
 from train.channels import Splits
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.progress import say
@@ -31,6 +32,7 @@ def make(
     preprocessing: Preprocessing,
     target: torch.device,
     precision: torch.dtype,
+    gathered: Gathered,
 ) -> Loaders:
     """Planned from the network's cost, the processors and the shared memory; says what it chose."""
     flops = device.forward_flops(chosen.network, chosen.image_size)
@@ -40,7 +42,7 @@ def make(
         chosen.num_workers,
         max(micro, evaluated) * chosen.image_size**2 * 3,
         target.type,
-        resources.shared_memory_bytes(),
+        (resources.shared_memory_bytes() or 0) // resources.processes_here(),
     )
     if plan.note:
         say(f"note: {plan.note}")
@@ -55,14 +57,24 @@ def make(
 
     def one_pass(index: Index, augmentation: str) -> Loader:
         photos = Photos(index, preprocessing, augmentation, chosen.seed)
-        return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False)
+        return Loader(
+            photos, evaluated, evaluated, plan, pin=pin, stay=False, share=gathered.share(index)
+        )
 
     augmented = Photos(
         splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed,
         chosen.random_erasing,
     )  # fmt: skip
     return Loaders(
-        train=Loader(augmented, chosen.batch_size, micro, plan, pin=pin, stay=True),
+        train=Loader(
+            augmented,
+            chosen.batch_size,
+            micro,
+            plan,
+            pin=pin,
+            stay=True,
+            share=gathered.share(splits.train),
+        ),
         validation=one_pass(splits.validation, "none"),
         test=one_pass(splits.test or splits.validation, "none"),
         photos=one_pass,

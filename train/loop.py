@@ -17,6 +17,7 @@ from torch import nn
 from artifact.network import head
 from container.failure import NonFiniteLossError
 from train.batches import Batches, MicroBatch
+from train.distributed import ALONE, Team
 from train.evaluate import Evaluation, StopRequestedError, count_right
 from train.index import Index
 from train.mix import Mixing, unmixed
@@ -84,6 +85,7 @@ def fit(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[None]],
     mix: Mixing = unmixed,
+    team: Team = ALONE,
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
     with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
@@ -95,26 +97,29 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         update, begun = Update(), None
         for batch in batches.epoch(state.epoch, state.step_in_epoch):
-            if events.should_stop():
+            stop = events.should_stop()
+            if not stop:
+                if batch.bad:
+                    events.bad_files_seen(batches.index, batch.bad)
+                if begun is None and (team.world > 1 or not batch.spec.last):
+                    begun = remember(network)
+                if trainable(batch, network):
+                    inputs = batch.inputs.to(device, non_blocking=True)
+                    targets = batch.targets.to(device, non_blocking=True)
+                    with autocast():
+                        images, goals = mix(batches.prepare(inputs), targets, batch.spec)
+                        logits = network(images)
+                        loss = criterion(logits.float(), goals)
+                    share = len(targets) / batch.spec.images
+                    scaler.scale(loss * share).backward()
+                    update.add(loss, logits, targets)
+                if not batch.spec.last:
+                    continue
+            # where several processes train, all of them stop at the same update
+            if combine(team, optimizer, network, update, stop):
                 undo(network, begun)
                 state.interrupted = True
                 return
-            if batch.bad:
-                events.bad_files_seen(batches.index, batch.bad)
-            if begun is None and not batch.spec.last:
-                begun = remember(network)
-            if trainable(batch, network):
-                inputs = batch.inputs.to(device, non_blocking=True)
-                targets = batch.targets.to(device, non_blocking=True)
-                with autocast():
-                    images, goals = mix(batches.prepare(inputs), targets, batch.spec)
-                    logits = network(images)
-                    loss = criterion(logits.float(), goals)
-                share = len(targets) / batch.spec.images
-                scaler.scale(loss * share).backward()
-                update.add(loss, logits, targets)
-            if not batch.spec.last:
-                continue
             if not math.isfinite(update.loss_sum):
                 raise NonFiniteLossError(
                     f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
@@ -155,6 +160,16 @@ class Update:
         self.images += len(targets)
 
 
+def combine(
+    team: Team, optimizer: torch.optim.Optimizer, network: nn.Module, update: Update, stop: bool
+) -> bool:
+    """Makes it the update of the whole team, in place; returns whether anybody wants to stop."""
+    sums = (update.loss_sum, update.right, update.images, stop)
+    update.loss_sum, right, images, stops = team.combine(optimizer, network, sums)
+    update.right, update.images = round(right), round(images)
+    return stops > 0
+
+
 @dataclass(frozen=True)
 class Begun:
     """What the forward passes of an update change, as it was before the first of them."""
@@ -164,7 +179,7 @@ class Begun:
 
 
 def remember(network: nn.Module) -> Begun:
-    """Only updates of several micro-batches need it, which only a CPU has."""
+    """Only updates of several micro-batches need it, which only a CPU has, and those of a team."""
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     return Begun(buffers, torch.get_rng_state())
 

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional
 
 from train.hyperparameters import Hyperparameters
-from train.index import Index
 
 HEAVIEST = 100.0
 """Largest weight of a class: a single photo of one must not outshout all others."""
@@ -48,14 +47,16 @@ class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
         )
 
 
-def make(chosen: Hyperparameters, train: Index, classes: int) -> nn.Module:
-    """The loss for the train split's targets."""
+def make(
+    chosen: Hyperparameters, counts: NDArray[np.int64], photos: int, multi_label: bool
+) -> nn.Module:
+    """The loss for a train split of `photos`, with so many of each class."""
     balanced = chosen.class_weighting == "balanced"
-    counts, photos = np.maximum(train.counts(classes), 1), len(train)
-    if train.multi_label:
+    counts = np.maximum(counts, 1)
+    if multi_label:
         weights = _capped((photos - counts) / counts) if balanced else None
         return BCEWithLogitsLoss(chosen.label_smoothing, weights)
-    weights = _capped(photos / (classes * counts)) if balanced else None
+    weights = _capped(photos / (len(counts) * counts)) if balanced else None
     return CrossEntropyLoss(weights, label_smoothing=chosen.label_smoothing)
 
 

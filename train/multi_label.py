@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.channels import Splits
+from train.distributed import Team
 from train.index import Index
 
 FARTHEST, PER_LOGIT = 16, 64
@@ -78,6 +79,13 @@ class MultiLabel:
         together = self.together + given.T @ (bins >= HALF)
         return replace(
             self, together=together, images=self.images + len(given), right=self.right + right
+        )
+
+    def of_all(self, team: Team) -> "MultiLabel":
+        """Summed over all processes."""
+        images, right = team.sum(np.array([self.images, self.right])).tolist()
+        return MultiLabel(
+            team.sum(self.present), team.sum(self.absent), team.sum(self.together), images, right
         )
 
     def average_precisions(self) -> Shares:

@@ -5,6 +5,7 @@ import hashlib
 from container.opt_ml import Job
 from train import channels, scan
 from train.channels import Splits
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.progress import Bar, say
@@ -13,26 +14,31 @@ LISTED_CLASSES = 50
 """Up to so many classes the start-up table names each."""
 
 
-def read_splits(job: Job, chosen: Hyperparameters) -> Splits:
+def read_splits(job: Job, chosen: Hyperparameters, gathered: Gathered) -> Splits:
     """Lists and checks every photo, prints what was found. Raises ChannelError or DataError."""
-    splits = channels.read(job.channels, chosen.seed)
+    splits = channels.read(job.channels, chosen.seed, gathered.labels)
+    gathered.compare(splits)
     for note in splits.notes:
         say(f"note: {note}")
     seed = chosen.seed
-    splits.train = _usable(channels.subset(splits.train, chosen.train_fraction, seed), chosen)
+    splits.train = _usable(
+        channels.subset(splits.train, chosen.train_fraction, seed), chosen, gathered
+    )
     splits.validation = _usable(
-        channels.subset(splits.validation, chosen.validation_fraction, seed), chosen
+        channels.subset(splits.validation, chosen.validation_fraction, seed), chosen, gathered
     )
     if splits.test is not None:
-        splits.test = _usable(channels.subset(splits.test, chosen.test_fraction, seed), chosen)
-    channels.check_classes(splits)
+        splits.test = _usable(
+            channels.subset(splits.test, chosen.test_fraction, seed), chosen, gathered
+        )
+    channels.check_classes(splits, gathered.counts(splits.train, len(splits.labels)))
     _print_table(splits)
     return splits
 
 
-def _usable(index: Index, chosen: Hyperparameters) -> Index:
+def _usable(index: Index, chosen: Hyperparameters, gathered: Gathered) -> Index:
     bar = Bar(f"checking {index.channel}", len(index))
-    bad, looked = scan.scan(index, advance=bar.advance)
+    bad, looked = gathered.scan(index, bar.advance)
     bar.close()
     if looked < len(index):
         say(f"note: {index.channel}: {looked} of {len(index)} photos checked in the time allowed; "

@@ -19,6 +19,7 @@ from torch import nn
 from container.failure import NonFiniteLossError
 from train import loop, optimizer
 from train.batches import Batches, MicroBatch, steps_per_epoch
+from train.distributed import Team
 from train.evaluate import Evaluation, StopRequestedError
 from train.hyperparameters import FIELDS, Hyperparameters
 from train.index import Index
@@ -55,13 +56,15 @@ def with_batch_size(
     photos: int,
     device: torch.device,
     autocast: Autocast,
+    team: Team,
 ) -> Hyperparameters:
     """The largest of a ladder that leaves FEWEST_UPDATES an epoch and fits the GPU's memory. On a
     CPU micro-batches bound the memory whatever the batch size."""
     if chosen.batch_size != AUTO:
         return chosen
     if "batch_size" not in found:
-        found["batch_size"] = _batch_size(photos, _fits(chosen, network, device, autocast))
+        own = _batch_size(photos, _fits(chosen, network, device, autocast)) if team.leads else 0
+        found["batch_size"] = team.from_leader(own)
     say(f"batch_size: auto is {found['batch_size']}")
     return replace(chosen, batch_size=found["batch_size"])
 
@@ -130,31 +133,52 @@ def with_learning_rate(
     autocast: Autocast,
     mix: Mixing,
     should_stop: Callable[[], bool],
+    team: Team,
 ) -> Hyperparameters:
-    """By a range test (Smith 2017) on a copy of the network, over the job's own first photos."""
+    """By a range test (Smith 2017) on a copy of the network, over the job's own first photos: the
+    leader's, for all."""
     if chosen.learning_rate != AUTO:
         return chosen
     if "learning_rate" not in found:
-        low, high = RANGES[chosen.optimizer]
-        probe = Probe(should_stop)
-        # dropout, too, is the same in every test, and the run's own is left where it was
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(chosen.seed)
-            own = copy.deepcopy(network)
-            with contextlib.suppress(NonFiniteLossError):  # the end of the range, early
-                loop.fit(
-                    own, criterion, optimizer.make(chosen, own), copy.deepcopy(scaler),
-                    lambda step: low * (high / low) ** (step / (UPDATES - 1)),
-                    Endless(batches, batches.index), loop.State(), probe, epochs=1, patience=0,
-                    fine_tune=chosen.fine_tune, device=device, autocast=autocast, mix=mix,
-                )  # fmt: skip
-        rates = [low * (high / low) ** (step / (UPDATES - 1)) for step in range(UPDATES)]
-        rate = choose(rates, probe.losses)
-        if should_stop():  # the test was cut: a restarted job makes a whole one
+        rate, cut = team.from_leader(
+            _test(chosen, network, criterion, scaler, batches, device, autocast, mix, should_stop)
+            if team.leads
+            else None
+        )
+        if cut:  # a restarted job makes a whole test
             return replace(chosen, learning_rate=rate)
         found["learning_rate"] = rate
     say(f"learning_rate: auto is {found['learning_rate']:g}")
     return replace(chosen, learning_rate=found["learning_rate"])
+
+
+def _test(
+    chosen: Hyperparameters,
+    network: nn.Module,
+    criterion: nn.Module,
+    scaler: torch.amp.GradScaler,
+    batches: Batches,
+    device: torch.device,
+    autocast: Autocast,
+    mix: Mixing,
+    should_stop: Callable[[], bool],
+) -> tuple[float, bool]:
+    """The rate, and whether a stop has cut the test."""
+    low, high = RANGES[chosen.optimizer]
+    probe = Probe(should_stop)
+    # dropout, too, is the same in every test, and the run's own is left where it was
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(chosen.seed)
+        own = copy.deepcopy(network)
+        with contextlib.suppress(NonFiniteLossError):  # the end of the range, early
+            loop.fit(
+                own, criterion, optimizer.make(chosen, own), copy.deepcopy(scaler),
+                lambda step: low * (high / low) ** (step / (UPDATES - 1)),
+                Endless(batches, batches.index), loop.State(), probe, epochs=1, patience=0,
+                fine_tune=chosen.fine_tune, device=device, autocast=autocast, mix=mix,
+            )  # fmt: skip
+    rates = [low * (high / low) ** (step / (UPDATES - 1)) for step in range(UPDATES)]
+    return choose(rates, probe.losses), should_stop()
 
 
 def choose(rates: list[float], losses: list[float]) -> float:

@@ -12,6 +12,7 @@ from train import (
     checkpoint,
     device,
     ema,
+    handover,
     loaders,
     loop,
     loss,
@@ -28,6 +29,7 @@ from train.channels import Splits
 from train.evaluate import Evaluation, StopRequestedError, evaluate
 from train.features import prepare as features
 from train.features import tail
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.interruption import Interruption
@@ -47,14 +49,20 @@ class Training:
     """The pieces of one run, and what the loop tells them (`loop.Events`)."""
 
     def __init__(
-        self, job: Job, chosen: Hyperparameters, splits: Splits, interruption: Interruption
+        self,
+        job: Job,
+        chosen: Hyperparameters,
+        splits: Splits,
+        interruption: Interruption,
+        gathered: Gathered,
     ) -> None:
         self.job, self.chosen = job, chosen
         self.splits = splits = multi_label.widened(splits, chosen.multi_label)
         self.interruption = interruption
+        self.gathered, self.team = gathered, gathered.team
         self.labels = splits.labels
         self.preprocessing = Preprocessing.for_size(chosen.image_size)
-        self.device = device.pick()
+        self.device = device.pick(self.team.local_rank)
         self.dtype = device.precision(chosen.precision, self.device)
         self.bad_files: dict[str, list[str]] = {}
         self.best: dict[str, torch.Tensor] | None = None
@@ -66,21 +74,28 @@ class Training:
         self.learner = self.network
         interruption.protect()  # from here on there is a network to keep
         if frozen:  # no checkpoint holds the backbone, and what it is names the checkpoints
-            self._load_pretrained()
+            self._start_from_pretrained()
         self.backbone = tail.digest(self.network) if frozen else ""
         found = self._find_checkpoint()
         self.state = loop.State() if found is None else found.state
         self.chosen = chosen = search_range.with_batch_size(
-            chosen, self.state.found, self.network, len(splits.train), self.device, self.autocast
+            chosen, self.state.found, self.network, gathered.share(splits.train).total,
+            self.device, self.autocast, self.team,
+        )  # fmt: skip
+        counts = gathered.counts(splits.train, len(self.labels))
+        self.train_images = gathered.share(splits.train).total
+        self.criterion = loss.make(chosen, counts, self.train_images, splits.train.multi_label).to(
+            self.device
         )
-        self.criterion = loss.make(chosen, splits.train, len(self.labels)).to(self.device)
         self.optimizer = optimizer.make(chosen, self.network)
         half = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self.loaders = loaders.make(chosen, splits, self.preprocessing, self.device, self.dtype)
+        self.loaders = loaders.make(
+            chosen, splits, self.preprocessing, self.device, self.dtype, gathered
+        )
         self.timed = Timed(self.loaders.train)
         if found is None and not frozen:
-            self._load_pretrained()
+            self._start_from_pretrained()
         self.network.to(self.device).to(memory_format=torch.channels_last)
         if found is not None:
             checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler)
@@ -89,12 +104,17 @@ class Training:
         if found is not None:
             self.average.restore(found.tensors)
         self.mix = Mix(chosen.mixup, chosen.cutmix, len(self.labels), chosen.seed)
-        job.paths.output_data.mkdir(parents=True, exist_ok=True)
-        self.metrics_file = MetricsFile(job.paths.output_data / "metrics.jsonl", self.state.history)
-        self.scalars = Scalars(job.tensorboard, self.state.history, say)
-        self.hook = debug.create(
-            job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
-        )
+        self.metrics_file: MetricsFile | None = None
+        self.scalars: Scalars | None = None
+        self.hook: debug.Hook = debug.NoHook()
+        if self.team.leads:  # the others' files would overwrite the leader's
+            self.metrics_file = MetricsFile(
+                job.paths.output_data / "metrics.jsonl", self.state.history
+            )
+            self.scalars = Scalars(job.tensorboard, self.state.history, say)
+            self.hook = debug.create(
+                job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
+            )
         self.hook.register(self.network, self.criterion)
         self.bar: Bar | None = None
 
@@ -109,14 +129,21 @@ class Training:
         return made
 
     def _find_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The newest of this very run: of what was asked for, not of what `auto` has found."""
+        """The leader's newest of this very run: of what was asked for, not of what `auto` found."""
         asked = self.chosen.as_written()
         identity = {k: v for k, v in asked.items() if k not in NOT_IDENTITY}
-        identity |= {"labels": self.labels, "data": photos.data_key(self.splits)}
+        identity |= {"labels": self.labels, "data": self.gathered.key(photos.data_key(self.splits))}
         identity |= {"backbone": self.backbone}
         self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
-        self.keeps_checkpoints = self.store.writable()
-        return self.store.load() if self.keeps_checkpoints else None
+        self.keeps_checkpoints = self.team.leads and self.store.writable()
+        found = self.store.load() if self.keeps_checkpoints else None
+        return handover.checkpoint(self.team, found)
+
+    def _start_from_pretrained(self) -> None:
+        """Only the leader reads weights: other hosts need not have them."""
+        if self.team.leads:
+            self._load_pretrained()
+        handover.weights(self.team, self.network)
 
     def _load_pretrained(self) -> None:
         chosen, channel = self.chosen, self.job.channels.get("pretrained")
@@ -149,13 +176,14 @@ class Training:
         number, steps = self.state.epoch + 1, self.loaders.train.steps
         self.bar = Bar(
             f"epoch {number}/{self.chosen.epochs}",
-            len(self.splits.train),
+            self.train_images,
             self.chosen.log_interval if steps > self.chosen.log_interval else 0,
         )
 
     def update_done(self, state: loop.State, images: int) -> None:
         assert self.bar is not None
         self.average.update()
+        self.team.seed(self.chosen.seed, state.step)
         self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
 
     def bad_files_seen(self, index: Index, lines: list[str]) -> None:
@@ -175,7 +203,7 @@ class Training:
 
     def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
         self.hook.evaluate()
-        return evaluate(
+        evaluation = evaluate(
             self.learner,
             self.criterion,
             batches,
@@ -186,14 +214,19 @@ class Training:
             self.bad_files_seen,
             answers,
             flip=self.chosen.test_time_flip,
+            team=self.team,
         )
+        if answers is not None:
+            answers.take_all(self.team, shared=not self.gathered.sharded(batches.index))
+        return evaluation
 
     def epoch_done(self, state: loop.State, is_best: bool) -> None:
         metrics = state.history[-1]
         metrics["data_wait_share"] = self.timed.share
-        say(metrics_line(metrics))
-        self.metrics_file.add(metrics)
-        self.scalars.add(metrics)
+        if self.metrics_file is not None and self.scalars is not None:
+            say(metrics_line(metrics))
+            self.metrics_file.add(metrics)
+            self.scalars.add(metrics)
         if is_best:
             with self.average.in_place():
                 own = self.trained.state_dict()
@@ -213,6 +246,9 @@ class Training:
         """Puts features in the photos' place, where the backbone is frozen."""
         chosen = self.chosen
         if chosen.fine_tune != "head" or not chosen.feature_cache:
+            return
+        if self.team.world > 1:
+            say("features: none are kept, for several processes train")
             return
         if chosen.changes_every_photo:
             say(f"features: none are kept, for {chosen.changes_every_photo} needs the photos")
@@ -235,13 +271,17 @@ class Training:
         if made is not None:
             self.loaders, self.learner = made, self.trained
 
+    def _find_learning_rate(self) -> None:
+        self.chosen = search_range.with_learning_rate(
+            self.chosen, self.state.found, self.learner, self.criterion, self.scaler,
+            self.loaders.train, self.device, self.autocast, self.mix, self.should_stop, self.team,
+        )  # fmt: skip
+
     def fit(self) -> None:
         self._take_features()
         self.timed = Timed(self.loaders.train)
-        self.chosen = search_range.with_learning_rate(
-            self.chosen, self.state.found, self.learner, self.criterion, self.scaler,
-            self.loaders.train, self.device, self.autocast, self.mix, self.should_stop,
-        )  # fmt: skip
+        self._find_learning_rate()
+        self.team.seed(self.chosen.seed, self.state.step)
         loop.fit(
             self.learner,
             self.criterion,
@@ -257,6 +297,7 @@ class Training:
             device=self.device,
             autocast=self.autocast,
             mix=self.mix,
+            team=self.team,
         )
         if self.state.interrupted:
             if self.bar is not None:

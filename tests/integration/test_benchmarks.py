@@ -163,3 +163,14 @@ def test_an_archive_that_leads_outside_is_not_unpacked(tmp_path):
         recipes.unpack(tmp_path / "bad.tar", tmp_path / "inside")
 
     assert not (tmp_path / "outside").exists()
+
+
+def test_scaling_ends_with_the_parts_of_an_update():
+    result = last_line(run("scaling", *TINY, "--batch-size", "4", "--seconds", "0.2"))
+
+    assert result.keys() == {"benchmark", "setting", "decode", "compute", "exchange"}
+    assert result["setting"].keys() >= SETTING | {"network", "image_size", "batch", "processes"}
+    assert result["decode"]["images_per_second_per_core"] > 0
+    assert result["compute"]["images_per_second"] > 0
+    assert result["exchange"]["gradient_bytes"] > 100_000
+    assert result["exchange"]["mib_per_second"] > 0

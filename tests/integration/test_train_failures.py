@@ -72,11 +72,11 @@ def test_a_pipe_channel_is_named(tree):
     assert_failed(tree, tree.train(), "channel", "use File or FastFile")
 
 
-def test_several_hosts(tree):
+def test_hosts_that_do_not_hold_this_one(tree):
     tree.channel("train", 2)
-    tree.config("resourceconfig.json", {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"})
+    tree.config("resourceconfig.json", {"hosts": ["algo-1", "algo-2"], "current_host": "algo-3"})
 
-    assert_failed(tree, tree.train(), "channel", "2 hosts")
+    assert_failed(tree, tree.train(), "channel", "current_host='algo-3'")
 
 
 def test_data(tree):

@@ -38,7 +38,7 @@ def test_an_epoch_uses_every_sample_once_and_never_trains_on_a_leftover_of_one(
         assert all(len(spec.positions) > 1 for spec in specs)
     for step in range(len(updates)):
         parts = [spec for spec in specs if spec.step == step]
-        assert sum(len(spec.positions) for spec in parts) == parts[0].images
+        assert {spec.images for spec in parts} == {sum(len(spec.positions) for spec in parts)}
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -18,10 +18,14 @@ def index(targets):
     return Index(made.channel, made.root, made.names, made.ends, np.asarray(targets, kind))
 
 
+def made(chosen, train, classes):
+    return loss.make(chosen, train.counts(classes), len(train), train.multi_label)
+
+
 def test_balanced_classes_count_alike_however_many_photos_they_have():
     chosen = Hyperparameters(class_weighting="balanced")
     targets = torch.tensor([0] * 6 + [1] * 2)
-    criterion = loss.make(chosen, index(targets), 2)
+    criterion = made(chosen, index(targets), 2)
     logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
 
     each = functional.cross_entropy(logits, targets, reduction="none")
@@ -33,7 +37,7 @@ def test_balanced_classes_count_alike_however_many_photos_they_have():
 def test_a_mean_over_micro_batches_is_the_mean_over_the_update():
     chosen = Hyperparameters(class_weighting="balanced", label_smoothing=0.1)
     targets = torch.tensor([0, 0, 0, 1, 2, 0])
-    criterion = loss.make(chosen, index(targets), 3)
+    criterion = made(chosen, index(targets), 3)
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
     whole = criterion(logits, targets)
@@ -43,7 +47,7 @@ def test_a_mean_over_micro_batches_is_the_mean_over_the_update():
 
 
 def test_shares_of_classes_are_a_target_like_any_other():
-    criterion = loss.make(Hyperparameters(class_weighting="balanced"), index([0, 0, 1]), 2)
+    criterion = made(Hyperparameters(class_weighting="balanced"), index([0, 0, 1]), 2)
     logits = torch.randn(2, 2, generator=torch.Generator().manual_seed(0))
     mixed = criterion(logits, torch.tensor([[0.25, 0.75], [1.0, 0.0]]))
 
@@ -52,7 +56,7 @@ def test_shares_of_classes_are_a_target_like_any_other():
 
 
 def test_several_labels_are_a_yes_or_no_for_each():
-    criterion = loss.make(Hyperparameters(label_smoothing=0.2), index([[1, 1, 0], [0, 0, 0]]), 3)
+    criterion = made(Hyperparameters(label_smoothing=0.2), index([[1, 1, 0], [0, 0, 0]]), 3)
     logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
     rows = torch.tensor([[1, 1, 0], [0, 0, 0]], dtype=torch.uint8)
 
@@ -70,6 +74,6 @@ def test_several_labels_are_a_yes_or_no_for_each():
     ],
 )
 def test_rare_labels_weigh_more(targets, weights):
-    criterion = loss.make(Hyperparameters(class_weighting="balanced"), index(targets), 2)
+    criterion = made(Hyperparameters(class_weighting="balanced"), index(targets), 2)
 
     assert criterion.pos_weight.tolist() == pytest.approx(weights)

@@ -1,0 +1,222 @@
+"""Several hosts that train one network: real supervisors and processes, on loopback addresses."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from artifact.inference import Classifier
+from tests import cluster
+from tests.tree import COLOURS, ROOT, Tree
+
+HEAD = {
+    # frozen normalisation: the parts of an update do not depend on how it is cut
+    "fine_tune": "head", "hidden_units": "[16]", "epochs": "20", "batch_size": "4",
+    "augmentation": "strong", "log_interval": "5",
+}  # fmt: skip
+RESUMED = [HEAD, {**HEAD, "fine_tune": "all"}][: 2 if os.environ.get("SOAK") == "1" else 1]
+ENDLESS = {"epochs": "100000", "batch_size": "8", "log_interval": "5"}
+TOGETHER_SECONDS = 30
+
+
+def photos(hosts):
+    hosts.channel("train", 20)
+    hosts.channel("validation", 6)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    with cluster.hosts(tmp_path) as made:
+        photos(made)
+        yield made
+
+
+def assert_ended_together(hosts, *words, code=1):
+    """All hosts within the time, each with the words in its reason."""
+    started = time.monotonic()
+    codes = hosts.wait(TOGETHER_SECONDS + 30)
+
+    assert codes == [code] * len(codes), [hosts.log(number) for number in range(len(codes))]
+    assert time.monotonic() - started < TOGETHER_SECONDS
+    for tree in hosts.trees:
+        first = tree.failure.splitlines()[0]
+        for word in words:
+            assert word in first
+        assert not (tree.root / "model" / "model.json").exists()
+
+
+def weights(tree):
+    return load_file(tree.root / "model" / "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two hosts that have trained a head to the end."""
+    with cluster.hosts(tmp_path_factory.mktemp("finished")) as made:
+        photos(made)
+        made.start(**HEAD)
+        assert made.wait() == [0, 0], made.log(0) + made.log(1)
+        yield made
+
+
+def test_two_hosts_make_the_updates_of_one(finished, tmp_path):
+    alone = Tree(tmp_path / "alone")
+    alone.channel("train", 20)
+    alone.channel("validation", 6)
+    assert alone.train(**HEAD).returncode == 0
+
+    leader, other = finished.trees
+    one, two = weights(alone), weights(leader)
+    for name, value in one.items():
+        assert torch.allclose(value.double(), two[name].double(), atol=1e-4), name
+    assert leader.description["metrics"]["validation"]["images"] == 18
+    assert (
+        leader.description["metrics"]["validation"]["top1_accuracy"]
+        == alone.description["metrics"]["validation"]["top1_accuracy"]
+    )
+    assert leader.description["temperature"] == pytest.approx(
+        alone.description["temperature"], rel=0.01
+    )
+    assert leader.description["training"]["train_images"] == 60
+    assert "epoch=20 " in finished.log(0)
+    assert "epoch=" not in finished.log(1)
+    for folder in ("model", "checkpoints", "output"):
+        assert not (other.root / folder).exists()
+
+
+def test_two_processes_of_one_host_are_as_two_hosts(finished, tmp_path):
+    """As two GPUs start them; the supervisor counts no GPUs here, so it is told."""
+    tree = Tree(tmp_path / "ml")
+    tree.channel("train", 20)
+    tree.channel("validation", 6)
+    _, environment = tree.command(**HEAD)
+    program = (
+        "import sys; from container import cluster, opt_ml, supervisor; "
+        "sys.exit(supervisor.run_together([sys.executable, '-m', 'train'], cluster.parse({}), 2, "
+        "opt_ml.Paths(opt_ml.base())))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, "OMP_NUM_THREADS": "1"}, cwd=ROOT,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("epoch=20 ") == 1
+    assert done.stdout.count("hyperparameters:") == 1  # one log per host
+    one, other = weights(finished.trees[0]), weights(tree)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("chosen", RESUMED, ids=lambda chosen: chosen["fine_tune"])
+def test_a_late_starter_joins_a_stop_of_one_stops_all_and_the_job_resumes_bit_for_bit(
+    hosts, finished, chosen, tmp_path
+):
+    hosts.start(1, **chosen)
+    hosts.wait_for(1, "calls 127.0.0.1")
+    time.sleep(1)
+    hosts.start(0, **chosen)
+    hosts.wait_for(0, "epoch 2/20: ")
+    hosts.running[1].send_signal(signal.SIGTERM)  # to one of them only
+    started = time.monotonic()
+    codes = hosts.wait()
+
+    assert codes == [0, 0], hosts.log(0) + hosts.log(1)
+    assert time.monotonic() - started < TOGETHER_SECONDS
+    assert hosts.trees[0].description["training"]["interrupted"] is True
+    assert Classifier(hosts.trees[0].root / "model")
+    lines = [line for line in hosts.log(0).splitlines() if line.startswith("interrupted: ")]
+    assert lines
+    assert lines[0] in hosts.log(1)  # the same step
+
+    hosts.start(**chosen)
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+
+    assert re.search(r"resume: epoch [2-9], step ", hosts.log(0))
+    with whole(finished, chosen, tmp_path / "whole") as reference:
+        one, other = weights(reference.trees[0]), weights(hosts.trees[0])
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        records = [
+            json.loads(each.trees[0].output("metrics.jsonl").read_text().splitlines()[-1])
+            for each in (reference, hosts)
+        ]
+    assert records[0]["validation_loss"] == records[1]["validation_loss"]
+
+
+@contextmanager
+def whole(finished, chosen, folder):
+    """The same job without a stop."""
+    if chosen == HEAD:
+        yield finished
+        return
+    with cluster.hosts(folder) as made:
+        photos(made)
+        made.start(**chosen)
+        assert made.wait() == [0, 0], made.log(0) + made.log(1)
+        yield made
+
+
+def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts):
+    settings = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
+    parts = [("red", "green"), ("blue",)]
+    for number, (tree, labels) in enumerate(zip(hosts.trees, parts, strict=True)):
+        shutil.rmtree(tree.root / "input" / "data" / "train")
+        tree.channel("train", 5 if number else 20, {label: COLOURS[label] for label in labels})
+        tree.config("inputdataconfig.json", {"train": settings, "validation": {}})
+
+    hosts.start(epochs="4")
+    codes = hosts.wait()
+
+    assert codes == [0, 0], hosts.log(0) + hosts.log(1)
+    described = hosts.trees[0].description
+    assert described["labels"] == ["blue", "green", "red"]
+    assert described["training"]["train_images"] == 45
+    assert described["training"]["steps"] == 4 * 6
+    assert described["metrics"]["validation"]["top1_accuracy"] > 0.6
+
+
+def test_replicated_channels_that_differ_are_named_with_their_hosts(hosts):
+    next(hosts.trees[1].root.glob("input/data/train/red/*.jpg")).unlink()
+
+    hosts.start(epochs="1")
+
+    assert_ended_together(hosts, "the train photos differ", "127.0.0.1 has 60", "127.0.0.2 has 59")
+
+
+def test_a_killed_process_ends_all_hosts_with_its_name(hosts):
+    hosts.start(**ENDLESS)
+    hosts.wait_for(0, "epoch=2 ")
+    os.kill(hosts.rank(1), signal.SIGKILL)
+
+    assert_ended_together(hosts, "killed with SIGKILL")
+    assert hosts.trees[0].failure.startswith("peer-lost: 127.0.0.2 (rank 1) failed first: host-m")
+    assert hosts.trees[1].failure.startswith("host-memory: ")
+
+
+def test_a_host_that_never_comes_is_named_on_those_that_did(tmp_path):
+    with cluster.hosts(tmp_path, 3, wait_seconds=6) as hosts:
+        hosts.channel("train", 4)
+        hosts.start(0, 1)
+
+        codes = hosts.wait(40)
+
+        assert codes == [1, 1]
+        for tree in hosts.trees[:2]:
+            assert tree.failure.startswith("peer-lost: 127.0.0.3 not heard within 6 s")
+
+
+def test_a_missing_leader_is_named(tmp_path):
+    with cluster.hosts(tmp_path, 2, wait_seconds=2) as hosts:
+        hosts.start(1)
+
+        assert hosts.wait(30) == [1]
+        assert "127.0.0.1, the leader, not heard within 2 s" in hosts.trees[1].failure
