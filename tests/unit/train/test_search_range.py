@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from train import search_range
+from train.distributed import ALONE
 from train.hyperparameters import Hyperparameters, parse
 from train.schema import AUTO
 
@@ -27,7 +28,7 @@ def test_a_batch_leaves_enough_updates_an_epoch(photos, size, capsys):
     chosen, found = Hyperparameters(batch_size=AUTO), {}
 
     settled = search_range.with_batch_size(
-        chosen, found, nn.Linear(1, 1), photos, torch.device("cpu"), torch.no_grad
+        chosen, found, nn.Linear(1, 1), photos, torch.device("cpu"), torch.no_grad, ALONE
     )
 
     assert settled.batch_size == found["batch_size"] == size
@@ -35,7 +36,7 @@ def test_a_batch_leaves_enough_updates_an_epoch(photos, size, capsys):
 
 
 def test_what_was_found_before_is_taken_and_what_was_given_is_kept():
-    arguments = (nn.Linear(1, 1), 20_000, torch.device("cpu"), torch.no_grad)
+    arguments = (nn.Linear(1, 1), 20_000, torch.device("cpu"), torch.no_grad, ALONE)
 
     resumed = search_range.with_batch_size(
         Hyperparameters(batch_size=AUTO), {"batch_size": 48}, *arguments
