@@ -100,10 +100,11 @@ def _batches(
     kept = _open(request, plan, shape, splits)
     computed, seconds = _compute(request, plan, kept, splits)
     rows = kept.rows()
-    total = sum(len(ids) for split in splits.values() for ids in split.ids)
-    speed = f", {computed} computed in {seconds:.1f} s" if computed else ""
-    say(f"features: {total} rows of {'x'.join(map(str, shape))} by {plan.name}{speed}; "
-        f"in {kept.folder}")  # fmt: skip
+    total = sum(map(len, _every(splits)))
+    size = "x".join(map(str, shape))
+    took = f" in {seconds:.1f} s" if computed else ""
+    say(f"features: {total} rows of {size} numbers, {computed} computed{took}, "
+        f"the others from {kept.folder}")  # fmt: skip
     made = {}
     for name, split in splits.items():
         found = np.stack([rows.find(ids) for ids in split.ids])
@@ -117,6 +118,15 @@ def _batches(
     return made
 
 
+def _distinct(splits: dict[str, Split]) -> list[Split]:
+    """Without a test split the validation photos are in two roles."""
+    return list({id(split): split for split in splits.values()}.values())
+
+
+def _every(splits: dict[str, Split]) -> list[Ids]:
+    return [ids for split in _distinct(splits) for ids in split.ids]
+
+
 def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str, Split]) -> Store:
     """The store in the best folder that has room for what is missing. Raises StoreError."""
     record = store.record(plan.dtype, shape)
@@ -126,7 +136,7 @@ def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str
         "preprocessing": request.preprocessing.as_dict(),
         "engine": plan.name,
     }
-    every = [ids for split in splits.values() for ids in split.ids]
+    every = _every(splits)
     reasons = []
     for root in places.roots(request.checkpoints, sum(map(len, every)) * record.itemsize):
         kept = Store(root, key, record, say)
@@ -149,12 +159,15 @@ def _compute(
     rows = kept.rows()
     wanted = [
         (split, view, positions)
-        for split in {id(split): split for split in splits.values()}.values()
+        for split in _distinct(splits)
         for view, ids in enumerate(split.ids)
         if len(positions := np.flatnonzero(rows.find(ids) < 0))
     ]
     if not wanted:
         return 0, 0.0
+    missing = sum(len(positions) for _, _, positions in wanted)
+    size = missing * kept.record.itemsize / 1e6
+    say(f"features: {missing} rows to compute by {plan.name}, {size:.1f} MB, into {kept.folder}")
     started, computed = time.monotonic(), 0
     request.network.eval()
     backbone = tail.Backbone(request.network)
