@@ -4,6 +4,8 @@
 #   TORCH_INDEX  where torch and torchvision come from: empty for the ordinary index (CUDA build),
 #                a URL for another one (a CPU-only index gives a small image), or `torch-index`,
 #                the folder of wheels by that name beside this file
+#   PRETRAINED   networks whose published weights go into the image: resnet50,mobilenet_v3_small,...
+#   PRETRAINED_INDEX  a URL that has these files, where torchvision's own cannot be reached
 ARG BASE_IMAGE=debian:bookworm-slim
 
 
@@ -72,6 +74,17 @@ RUN mkdir /materials \
         > /materials/debian-packages.txt
 
 
+# Weights for jobs without a network; not under /opt/ml, where the platform's mounts would hide them.
+FROM packages AS weights
+ARG PRETRAINED=
+ARG PRETRAINED_INDEX=
+WORKDIR /build
+# no more than it needs, so that nothing else makes it download again
+COPY artifact/__init__.py artifact/network.py artifact/
+COPY train/__init__.py train/bake.py train/published.py train/schema.py train/
+RUN python -m train.bake "$PRETRAINED" /opt/pretrained
+
+
 # Our code as it stands in the image: readable by any user, compiled, for read-only file systems.
 FROM python AS code
 COPY . /opt/program/
@@ -82,6 +95,7 @@ RUN rm -rf /opt/program/torch-index \
 
 FROM packages AS image
 COPY --from=materials /materials /opt/program/
+COPY --from=weights /opt/pretrained /opt/pretrained
 COPY --from=code /opt/program /opt/program
 # Replaces the training toolkit's own `train`.
 COPY --from=code /opt/program/container/bin /opt/venv/bin
@@ -91,7 +105,7 @@ RUN echo /opt/program > "$(python -c 'import sysconfig; print(sysconfig.get_path
     && HOME=/tmp/home MPLCONFIGDIR=/tmp/home PYTHONDONTWRITEBYTECODE=1 \
         python -P -m container.check_image \
     && rm -rf /tmp/home
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PRETRAINED_DIR=/opt/pretrained
 EXPOSE 8080
 ENTRYPOINT ["/opt/venv/bin/python", "-P", "-m", "container.entrypoint"]
 CMD ["train"]

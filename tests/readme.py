@@ -91,6 +91,7 @@ def channels() -> str:
         "validation": "photos that choose the best epoch; without it 20 % of each train class",
         "test": "photos for the final evaluation; without it the validation photos",
         "pretrained": "weights to start from: one `.pth`, one `.safetensors`, or an artifact",
+        "model": "an earlier job's `model.tar.gz`, or what is in it: training goes on from there",
     }
     rows = [(", ".join(f"`{name}`" for name in names), meanings[split])
             for split, names in SPLITS.items()]  # fmt: skip

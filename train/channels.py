@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import ChannelError, DataError
+from train.doctor.findings import Findings
 from train.index import Index, shown, stratified
 
 SPLITS = {
@@ -42,6 +43,8 @@ class Splits:
     test: Index | None
     notes: list[str] = field(default_factory=list)
     """What a user should know about how the channels were read."""
+    findings: Findings | None = None
+    """What is wrong with the photos."""
 
 
 def read(

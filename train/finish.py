@@ -8,9 +8,11 @@ from artifact.archive import Description
 from train import export
 from train.answers import Answers
 from train.calibration import Calibration, calibrate
+from train.doctor import page as doctor
 from train.evaluate import Evaluation, StopRequestedError
 from train.progress import say
 from train.report import environment, write
+from train.report.page import Html, Section
 from train.report.results import Results
 from train.training import Training
 
@@ -100,8 +102,10 @@ def _report(
         bad_files=run.bad_files,
         environment=environment.describe(run.job.name, run.device, run.dtype),
     )
+    seen = run.splits.findings
     try:
-        write.write(run.job.paths.output_data, results)
+        findings = [Section("Photos looked at", Html(doctor.section(seen)))] if seen else []
+        write.write(run.job.paths.output_data, results, findings)
     except (OSError, MemoryError):
         raise  # a full volume has a reason of its own
     except Exception:

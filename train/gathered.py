@@ -2,14 +2,13 @@
 of its own, what is known of them is put together."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from container.failure import ChannelError
 from container.opt_ml import Job
-from train import scan
 from train.batches import Share
 from train.channels import Splits
 from train.distributed import Team
@@ -61,23 +60,24 @@ class Gathered:
         """Which photos of every update and evaluation are this process's."""
         return self.team.share(len(index), self.sharded(index))
 
-    def scan(self, index: Index, advance: Callable[[int], None]) -> tuple[scan.Bad, int]:
-        """Bad photos of this host's index and how many were looked at; each process that has the
-        same photos looks at a part of them."""
-        share = self.share(index)
-        mine = np.arange(len(index))[share.part :: share.parts]
-        part = index if share.parts == 1 else index.take(mine)
-        found, own = scan.scan(part, advance=advance)
-        positions = [int(mine[at]) for at in found]
-        bad: scan.Bad = {}
-        looked = 0
-        for shard, at, reasons, count in self.team.gather(
-            [share.shard, positions, list(found.values()), own]
-        ):
-            if shard == share.shard:
-                bad |= dict(zip(at, reasons, strict=True))
-                looked += count
-        return bad, looked
+    def looks(self, indexes: Iterable[Index]) -> bool:
+        """Whether this process looks at photos before training: the leader does, and one process of
+        each host that has photos of its own."""
+        own = self.team.local_rank == 0 and any(map(self.sharded, indexes))
+        return self.team.leads or own
+
+    def left_out(
+        self, indexes: dict[str, Index], own: dict[str, list[int]] | None
+    ) -> dict[str, list[int]]:
+        """Per split the positions that nobody uses: where all have the same photos, what the leader
+        has found; of a shard, what its host has. `own` is None of a process that has not looked."""
+        said = self.team.gather([self.team.host, own])
+        agreed: dict[str, list[int]] = {}
+        for split, index in indexes.items():
+            for host, out in said:
+                if out is not None and (host == self.team.host or not self.sharded(index)):
+                    agreed.setdefault(split, out[split])
+        return agreed
 
     def counts(self, index: Index, classes: int) -> NDArray[np.int64]:
         """Photos per class, over all hosts."""

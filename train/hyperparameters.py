@@ -187,6 +187,13 @@ class Hyperparameters:
         low=0,
         high=1,
     )
+    data_policy: str = declare(
+        "skip",
+        "Unreadable files, and train photos that another split holds too: end the job, leave them "
+        "out, or leave them out and copy them into the output folder.",
+        "a few broken files are no reason to lose a job",
+        choices=("error", "skip", "quarantine"),
+    )
     seed: int = declare(
         0, "Seed of every random choice.", "repeatable by default", low=0, high=2**31 - 1
     )

@@ -53,6 +53,11 @@ class Index:
     def read(self, position: int) -> bytes:
         return (self.root / self.name(position)).read_bytes()
 
+    def stamp(self, position: int) -> tuple[int, int]:
+        """Bytes and time of change in nanoseconds: others mean another photo."""
+        stat = (self.root / self.name(position)).stat()
+        return stat.st_size, stat.st_mtime_ns
+
     def take(self, positions: NDArray[np.int64]) -> "Index":
         """The samples at `positions`, in that order."""
         named = Index.of(self.channel, self.root, ((self.name(int(at)), 0) for at in positions))

@@ -4,7 +4,7 @@ from artifact import archive
 from artifact import network as networks
 from container.failure import HyperparameterError
 from container.opt_ml import Job
-from train import distributed, hyperparameters, photos
+from train import distributed, hyperparameters, incremental, photos
 from train.finish import finish
 from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
@@ -17,6 +17,7 @@ from train.training import Training
 def run(job: Job, interruption: Interruption) -> None:
     """Raises Failure for whatever ends the job without a model."""
     chosen = read_hyperparameters(job)
+    incremental.refuse_two_sources(job.channels)
     team = distributed.join()
     if team.leads:
         with archive.staging(job.paths.model):

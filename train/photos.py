@@ -1,14 +1,20 @@
 """The photos of a job: listed, looked at, counted, before anything is trained."""
 
 import hashlib
+import os
+from pathlib import Path
 
 from container.opt_ml import Job
-from train import channels, scan
+from train import channels
 from train.channels import Splits
+from train.doctor import checkup, policy
+from train.doctor.examine import Folders
 from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
-from train.index import Index
-from train.progress import Bar, say
+from train.progress import say
+
+CACHE_FOLDER = "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"
+"""Environment variable: a folder that jobs of one warm pool share."""
 
 LISTED_CLASSES = 50
 """Up to so many classes the start-up table names each."""
@@ -21,29 +27,39 @@ def read_splits(job: Job, chosen: Hyperparameters, gathered: Gathered) -> Splits
     for note in splits.notes:
         say(f"note: {note}")
     seed = chosen.seed
-    splits.train = _usable(
-        channels.subset(splits.train, chosen.train_fraction, seed), chosen, gathered
-    )
-    splits.validation = _usable(
-        channels.subset(splits.validation, chosen.validation_fraction, seed), chosen, gathered
-    )
+    splits.train = channels.subset(splits.train, chosen.train_fraction, seed)
+    splits.validation = channels.subset(splits.validation, chosen.validation_fraction, seed)
     if splits.test is not None:
-        splits.test = _usable(
-            channels.subset(splits.test, chosen.test_fraction, seed), chosen, gathered
-        )
+        splits.test = channels.subset(splits.test, chosen.test_fraction, seed)
+    _check(job, chosen, splits, gathered)
     channels.check_classes(splits, gathered.counts(splits.train, len(splits.labels)))
     _print_table(splits)
     return splits
 
 
-def _usable(index: Index, chosen: Hyperparameters, gathered: Gathered) -> Index:
-    bar = Bar(f"checking {index.channel}", len(index))
-    bad, looked = gathered.scan(index, bar.advance)
-    bar.close()
-    if looked < len(index):
-        say(f"note: {index.channel}: {looked} of {len(index)} photos checked in the time allowed; "
-            "the rest is checked as it is read")  # fmt: skip
-    return scan.drop(index, bad, chosen.bad_file_limit, say)
+def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered) -> None:
+    """The doctor's visit: leaves out what cannot be used."""
+    named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    given = {name: index for name, index in named.items() if index is not None}
+    cache, leads = os.environ.get(CACHE_FOLDER), gathered.team.leads
+    out = None
+    if gathered.looks(given.values()):
+        out, splits.findings = checkup.check(
+            given,
+            splits.labels,
+            chosen.data_policy,
+            chosen.bad_file_limit,
+            Folders(
+                job.paths.checkpoints / "doctor" if leads else None,
+                Path(cache) / "doctor" if cache else None,
+            ),
+            job.paths.output_data if leads else None,
+            say,
+        )
+    agreed = gathered.left_out(given, out)
+    used = {name: policy.used(index, agreed[name]) for name, index in given.items()}
+    splits.train, splits.validation = used["train"], used["validation"]
+    splits.test = used.get("test")
 
 
 def _print_table(splits: Splits) -> None:

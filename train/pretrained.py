@@ -20,6 +20,7 @@ from torchvision import models
 from artifact import archive
 from artifact.network import SMALL_CNN, head_path
 from container.failure import PretrainedError
+from train import published
 
 BAKED_FOLDER = "PRETRAINED_DIR"
 """Environment variable: the image's folder of weights, `<network>.safetensors` or `.pth`."""
@@ -47,7 +48,7 @@ def load(
     else:
         weights, origin = _read(source), source.name
         keep_head = _labels(source) == labels and _head_fits(network, weights)
-    taken = _put(network, weights, origin, keep_head)
+    taken = _put(network, published.renamed(weights), origin, keep_head)
     say(f"pretrained: {taken} tensors of the {'whole network' if keep_head else 'backbone'} "
         f"from {origin}")  # fmt: skip
 
@@ -125,12 +126,13 @@ def _download(name: str) -> Tensors:
             f"there are no published weights of {SMALL_CNN}",
             "set pretrained=false, or give a pretrained channel with an artifact of it",
         )
-    published = models.get_model_weights(name).DEFAULT
+    file = models.get_model_weights(name).DEFAULT
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
-        weights = published.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network; or a file of another hash
+        weights = file.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    # no network; a file of another hash; or one that holds more than tensors
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise PretrainedError(f"weights of {name} cannot be downloaded: {error}") from error
     finally:
         socket.setdefaulttimeout(before)

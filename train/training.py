@@ -13,6 +13,7 @@ from train import (
     device,
     ema,
     handover,
+    incremental,
     loaders,
     loop,
     loss,
@@ -20,12 +21,12 @@ from train import (
     optimizer,
     photos,
     pretrained,
-    scan,
     search_range,
 )
 from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
+from train.doctor import policy
 from train.evaluate import Evaluation, StopRequestedError, evaluate
 from train.features import prepare as features
 from train.features import tail
@@ -40,7 +41,7 @@ from train.waiting import Timed
 
 NOT_IDENTITY = (
     "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
-    "bad_file_limit", "test_fraction",
+    "bad_file_limit", "data_policy", "test_fraction",
 )  # fmt: skip
 """Hyperparameters that change nothing in the weights: a run continues across them."""
 
@@ -134,6 +135,7 @@ class Training:
         identity = {k: v for k, v in asked.items() if k not in NOT_IDENTITY}
         identity |= {"labels": self.labels, "data": self.gathered.key(photos.data_key(self.splits))}
         identity |= {"backbone": self.backbone}
+        identity |= incremental.identity(self.job.channels)
         self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
         self.keeps_checkpoints = self.team.leads and self.store.writable()
         found = self.store.load() if self.keeps_checkpoints else None
@@ -147,6 +149,10 @@ class Training:
 
     def _load_pretrained(self) -> None:
         chosen, channel = self.chosen, self.job.channels.get("pretrained")
+        earlier = self.job.channels.get(incremental.CHANNEL)
+        if earlier is not None:
+            incremental.load(self.network, chosen, self.preprocessing, earlier, self.labels, say)
+            return
         if chosen.pretrained:
             with self.interruption.unprotected():  # a download may take minutes
                 pretrained.load(self.network, chosen.network, channel, self.labels, say)
@@ -192,7 +198,10 @@ class Training:
             if line not in known:
                 say(f"bad file {line}")
                 known.append(line)
-        scan.check_limit(index.channel, known, len(index), self.chosen.bad_file_limit)
+        policy.check_limit(
+            index.channel, len(known), len(index),
+            self.chosen.bad_file_limit, self.chosen.data_policy, known,
+        )  # fmt: skip
 
     def evaluate(self) -> Evaluation:
         if self.bar is not None:

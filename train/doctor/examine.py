@@ -1,0 +1,187 @@
+"""Every photo of every split looked at once, by all processors, in bounded time.
+
+What was seen in an earlier start of the same run is taken from beside its checkpoints, and then
+nothing more is looked at: the photos of a run must not depend on how far a look got in its time.
+What other jobs of this machine saw is taken from their common cache, file by file.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from container import resources
+from train.doctor.look import BAD, FACTS, LOOKED, Facts, key, look
+from train.doctor.memory import Memory, Reasons
+from train.index import Index
+
+SECONDS = 60.0
+"""What is not reached in this time is checked when training reads it."""
+CHUNK = 256
+SHARED_FILE = "photos.npz"
+
+Advance = Callable[[int], None]
+"""Told how many photos more were looked at."""
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where memories lie. `run` belongs to one run, beside its checkpoints; `shared` to all jobs of
+    a machine that is kept warm."""
+
+    run: Path | None = None
+    shared: Path | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One split: a row of FACTS per photo of the index, and why bad ones are bad."""
+
+    index: Index
+    facts: Facts
+    reasons: Reasons
+
+    def flagged(self, bits: int) -> NDArray[np.bool_]:
+        chosen: NDArray[np.bool_] = (self.facts["flags"] & bits) > 0
+        return chosen
+
+    def reason(self, position: int) -> str:
+        return self.reasons[int(self.facts["name"][position])]
+
+
+def examine(
+    indexes: dict[str, Index],
+    folders: Folders,
+    say: Callable[[str], None],
+    advance: Advance = lambda photos: None,
+    seconds: float = SECONDS,
+) -> dict[str, Seen]:
+    """What there is to know of every split's photos."""
+    deadline = time.monotonic() + seconds
+    own = folders.run / f"{_listing(indexes)}.npz" if folders.run else None
+    earlier = Memory.load(own) if own else None
+    shared = folders.shared / SHARED_FILE if folders.shared else None
+    common = (Memory.load(shared) if shared else None) or Memory.empty()
+    seen: dict[str, Seen] = {}
+    # the small splits first: time that runs out then costs the least of what judges the model
+    for split in sorted(indexes, key=lambda split: len(indexes[split])):
+        index = indexes[split]
+        seen[split] = _split(index, earlier or common, earlier is not None, advance, deadline)
+    if own:
+        _remember(own, Memory.empty(), seen, say)
+    if shared and earlier is None:
+        _remember(shared, common, seen, say)
+    return {split: seen[split] for split in indexes}
+
+
+def _listing(indexes: dict[str, Index]) -> str:
+    """The same for the same names and targets of the same splits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for split, index in indexes.items():
+        digest.update(f"{split} {index.channel} {len(index)}\n".encode())
+        for at in range(len(index)):
+            digest.update(index.name(at).encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(np.ascontiguousarray(index.targets).tobytes())
+    return digest.hexdigest()
+
+
+def _split(index: Index, memory: Memory, own: bool, advance: Advance, deadline: float) -> Seen:
+    """Remembered or looked at; a photo that a list names many times is looked at once."""
+    count = len(index)
+    names = np.fromiter((key(index.channel, index.name(at)) for at in range(count)), "u8", count)
+    first = np.sort(np.unique(names, return_index=True)[1])
+    facts, missing = _recall(index, first, names[first], memory, own, deadline)
+    bad = set(facts["name"][facts["flags"] & BAD > 0].tolist())
+    reasons = {name: why for name, why in memory.reasons.items() if name in bad}
+    for at, (row, why) in _in_time(missing, lambda at: _look(index, int(first[at])), deadline):
+        for field in ("name", "size", "time"):
+            row[field] = facts[field][at]
+        facts[at] = row
+        if why is not None:
+            reasons[int(row["name"])] = why
+        advance(1)
+    order = np.argsort(facts["name"])
+    return Seen(index, facts[order[np.searchsorted(facts["name"][order], names)]], reasons)
+
+
+def _recall(
+    index: Index,
+    positions: NDArray[np.int64],
+    names: NDArray[np.uint64],
+    memory: Memory,
+    own: bool,
+    deadline: float,
+) -> tuple[Facts, list[int]]:
+    """Rows of the photos at `positions`, as far as they are remembered and still true; and which of
+    the rows a look must fill."""
+    facts, known = memory.recall(names)
+    stamps = np.full((len(names), 2), -1, np.int64)
+    for at, stamp in _in_time(
+        range(len(names)), lambda at: _stamp(index, int(positions[at])), deadline
+    ):
+        stamps[at] = stamp
+    told = stamps[:, 0] >= 0
+    same_size = facts["size"] == stamps[:, 0]
+    if own:
+        # a volume that was loaded anew has other times; what was not looked at stays so
+        missing = known & told & (facts["size"] >= 0) & ~same_size
+    else:
+        looked = known & (facts["flags"] & LOOKED > 0)
+        missing = ~(looked & told & same_size & (facts["time"] == stamps[:, 1]))
+    facts[missing] = np.zeros((), FACTS)
+    facts["name"] = names
+    facts["size"][missing], facts["time"][missing] = stamps[missing].T
+    return facts, np.flatnonzero(missing).tolist()
+
+
+def _stamp(index: Index, position: int) -> tuple[int, int]:
+    try:
+        return index.stamp(position)
+    except OSError:
+        return -1, -1
+
+
+def _look(index: Index, position: int) -> tuple[Facts, str | None]:
+    try:
+        return look(index.read(position), index.name(position))
+    except OSError as error:
+        row = np.zeros((), FACTS)
+        row["flags"] = LOOKED | BAD
+        return row, f"cannot be read: {error.strerror}"
+
+
+def _in_time(
+    positions: Iterable[int], work: Callable[[int], Result], deadline: float
+) -> Iterator[tuple[int, Result]]:
+    """Position and result, in order, until the time is up. Pillow decodes and hashlib hashes
+    without the interpreter's lock, so threads do."""
+    chunk: list[int] = []
+    positions = iter(positions)
+    pool = ThreadPoolExecutor(resources.cpu_count())
+    try:
+        while chunk := [at for _, at in zip(range(CHUNK), positions, strict=False)]:
+            if time.monotonic() > deadline:
+                return
+            yield from zip(chunk, pool.map(work, chunk), strict=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _remember(
+    path: Path, memory: Memory, seen: dict[str, Seen], say: Callable[[str], None]
+) -> None:
+    """A job without a memory still trains."""
+    facts = np.concatenate([split.facts for split in seen.values()])
+    reasons = {name: why for split in seen.values() for name, why in split.reasons.items()}
+    try:
+        memory.with_more(facts, reasons).save(path)
+    except OSError as error:
+        say(f"note: what was seen of the photos is not remembered in {path.parent}: "
+            f"{error.strerror}")  # fmt: skip
