@@ -103,6 +103,15 @@ class NonFiniteLossError(Failure):
     fix = "lower learning_rate, add warmup_epochs, or set precision=float32"
 
 
+class StalledError(Failure):
+    name = "stalled"
+    meaning = "training stood still, in a deadlock or a read that never returned"
+    fix = (
+        "look at the stacks in the log; start the job again, it continues from its checkpoint; "
+        "raise stall_seconds where a step may take so long"
+    )
+
+
 class PermissionFailure(Failure):
     name = "permission"
     meaning = "a file or folder may not be read or written by this user"
@@ -157,6 +166,7 @@ CLASSES: tuple[type[Failure], ...] = (
     SharedMemoryError,
     DeviceError,
     NonFiniteLossError,
+    StalledError,
     PermissionFailure,
     InterruptedFailure,
     PeerLostError,
@@ -171,7 +181,7 @@ CLASSES: tuple[type[Failure], ...] = (
 MESSAGES: tuple[tuple[str, type[Failure]], ...] = (
     (r"bus error|shared memory|shm_open|/torch_\d+_\d+", SharedMemoryError),
     (r"no space left|os error 28|disk quota exceeded", DiskFullError),
-    (r"out of memory on device|cuda.*out of memory|outofmemoryerror", GpuMemoryError),
+    (r"out of memory on device|cuda.*out of memory|outofmemoryerror|alloc_failed", GpuMemoryError),
     (r"no kernel image|driver version is insufficient|cuda error|cuda driver", DeviceError),
     (r"can't allocate memory|cannot allocate memory|killed by signal: killed", HostMemoryError),
     (r"permission denied|read-only file system", PermissionFailure),

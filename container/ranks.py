@@ -14,6 +14,7 @@ from pathlib import Path
 from container import cluster as clusters
 from container import failure, resources
 from container.cluster import Cluster
+from container.pump import Output
 from container.rendezvous import Start
 
 
@@ -59,14 +60,19 @@ class Ranks:
     """Those of this host; nobody else may wait for children while it is in use."""
 
     all: list[Rank] = field(default_factory=list)
+    words: Output = field(default_factory=Output)
 
     def start(self, command: list[str], environments: list[dict[str, str]]) -> None:
         for own in environments:
             # one log per host: the others would only say the same again
-            quiet = subprocess.DEVNULL if own["LOCAL_RANK"] != "0" else None
-            process = subprocess.Popen(command, env=own, start_new_session=True, stdout=quiet)
+            quiet = own["LOCAL_RANK"] != "0"
+            process = subprocess.Popen(
+                command, env=own, start_new_session=True, stderr=self.words.stderr,
+                stdout=subprocess.DEVNULL if quiet else self.words.stdout,
+            )  # fmt: skip
             reason = Path(own[failure.FOLDER])
             self.all.append(Rank(int(own["RANK"]), process.pid, reason, process))
+        self.words.started()
 
     @property
     def running(self) -> list[Rank]:

@@ -23,11 +23,15 @@ from types import FrameType
 from container import cluster, failure, opt_ml, ranks, rendezvous, resources, watch
 from container.cluster import Cluster
 from container.link import Links
+from container.pump import Output
 from container.ranks import Rank, Ranks
 from container.watch import Watch
 
 GRACE_SECONDS = 100
 """The platform kills 120 s after SIGTERM; the reason must be on disk before."""
+
+FLUSH_SECONDS = 5
+"""For the last output of a program that has ended."""
 
 GIB = 1 << 30
 
@@ -104,20 +108,25 @@ def run(command: list[str], output: Path) -> int:
     stop = Stop(output)
     _forget(output)  # of an earlier run in the same folder
     before = resources.memory()
+    words = Output()
     child = subprocess.Popen(
-        command, env=child_environment(dict(os.environ)), start_new_session=True
-    )
+        command, env=child_environment(dict(os.environ)), start_new_session=True,
+        stdout=words.stdout, stderr=words.stderr,
+    )  # fmt: skip
+    words.started()
     stop.child = child
     stop.forward()
     status = _wait(child.pid)
     stop.timer.cancel()
     _kill_group(child.pid)
+    heard = words.finish(FLUSH_SECONDS)
     if status == 0:
         _forget(output)  # late, but done after all
         return 0
     died = explain(status, before, resources.memory())
     failure.write(output, failure.reason(died))
-    _last_words(output, failure.reason(died))
+    if heard:  # else the words would wait, and this program with them
+        _last_words(output, failure.reason(died))
     return 1
 
 
@@ -197,9 +206,11 @@ def run_together(command: list[str], cluster: Cluster, processes: int, paths: op
         reason = watching.run()
         stop.timer.cancel()
         started.kill()
+        heard = started.words.finish(FLUSH_SECONDS)
         if reason is not None:
             text = watch.written(reason, cluster.current, paths.output)
-            _last_words(paths.output, text)
+            if heard:
+                _last_words(paths.output, text)
         else:
             _forget(paths.output)
             give_back(paths)  # first: local mode stops the leader when another host ends

@@ -20,6 +20,7 @@ from artifact.preprocess import PhotoError, Preprocessing, open_photo
 from container import resources
 from train.augmentation import Augmentation
 from train.index import Index, shown
+from train.watchdog import listen
 
 SHARED_MEMORY_SHARE = 0.5
 """Part of the free shared memory that batches in flight may fill."""
@@ -189,6 +190,8 @@ class Batches(Protocol):
     that is cheaper and gives the network the same."""
 
     index: Index
+    micro: int
+    """Most images in a micro-batch; lowered between two passes where memory is short."""
 
     @property
     def steps(self) -> int: ...
@@ -339,3 +342,4 @@ def _calm(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that the fork inherited
     torch.set_num_threads(1)
+    listen()

@@ -1,17 +1,20 @@
 """Checkpoints: everything needed to go on, as tensors and JSON, whole or not there.
 
 A folder per set of hyperparameters and data, so that jobs that share a bucket prefix never take up
-each other's state; in it a folder per checkpoint. A checkpoint counts once its manifest, with the
-hash of every file, has been renamed into place with it; the newest valid one wins.
+each other's state: the trials of a tuning job differ in a hyperparameter. The job's name is not
+part of it, since a new job over an old prefix is how people go on; the manifest holds it, and a
+resumed run says whose checkpoint it took. In it a folder per checkpoint. A checkpoint counts once
+its manifest, with the hash of every file, has been renamed into place with it; the newest valid one
+wins.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -30,12 +33,20 @@ FORMAT_VERSION = 1
 Tensors = dict[str, torch.Tensor]
 
 
+class Part(Protocol):
+    """Anything else of a run that is made of tensors, such as averaged weights."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+
 @dataclass
 class Checkpoint:
     state: State
     tensors: Tensors
     best: Tensors | None
     path: Path
+    job: str
 
 
 def key(identity: dict[str, Any]) -> str:
@@ -45,13 +56,30 @@ def key(identity: dict[str, Any]) -> str:
 
 
 class Store:
-    """Checkpoints under `root`/key. `say` gets one line per decision."""
+    """Checkpoints under `root`/key. `say` gets one line per decision.
 
-    def __init__(self, root: Path, identity: dict[str, Any], say: Callable[[str], None]) -> None:
+    `outside` is a folder that the platform does not upload while the job runs, as it does whatever
+    is under `root`, half-written or not. It is used where a rename leads from there to `root`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        identity: dict[str, Any],
+        say: Callable[[str], None],
+        outside: Path | None = None,
+        job: str = "",
+    ) -> None:
         self.root = root
         self.identity = identity
         self.folder = root / key(identity)
         self.say = say
+        self.job = job
+        self.kept = KEPT
+        self._outside = outside
+        self._staging = self.folder
+        self._whole: str | None = None
+        self._damaged: list[Path] = []
 
     def writable(self) -> bool:
         """Whether checkpoints can be kept here; a job without them still trains."""
@@ -65,20 +93,48 @@ class Store:
             return False
         for leftover in self.folder.glob(".partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        if self._outside is not None and self._leads_here(self._outside):
+            self._staging = self._outside
         return True
+
+    def _leads_here(self, outside: Path) -> bool:
+        """Asked by doing it: no rename crosses mounts, even where both are of one volume. Where the
+        platform mounts the checkpoints alone, it fails, and a hidden folder in them serves."""
+        probe = self.folder / ".partial-probe"
+        try:
+            shutil.rmtree(outside, ignore_errors=True)  # what a killed run left
+            outside.mkdir(parents=True)
+            (outside / "probe").mkdir()
+            (outside / "probe").rename(probe)
+            probe.rmdir()
+        except OSError:
+            shutil.rmtree(outside, ignore_errors=True)
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._staging != self.folder:
+            shutil.rmtree(self._staging, ignore_errors=True)
 
     def save(self, state: State, tensors: Tensors, best: Tensors | None) -> None:
         """Durable and atomic. Raises OSError, with nothing half-written left behind."""
-        name = f"step-{state.step:09d}"
-        partial = self.folder / f".partial-{name}"
+        # a stop in an evaluation and the end of that epoch have the same step, and both count
+        name = f"step-{state.step:09d}-epoch-{state.epoch:06d}-{state.step_in_epoch:09d}"
+        if name == self._whole:
+            return
+        while self._damaged:  # they would count among those that are kept
+            shutil.rmtree(self._damaged.pop(), ignore_errors=True)
+        self._make_room(sum(each.nbytes for each in [*tensors.values(), *(best or {}).values()]))
+        partial = self._staging / f".partial-{name}"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial.mkdir(parents=True)
         try:
             files = {TENSORS: tensors, **({BEST: best} if best else {})}
             for file_name, content in files.items():
                 save_file({k: v.contiguous() for k, v in content.items()}, partial / file_name)
             manifest = {
                 "format_version": FORMAT_VERSION,
+                "job": self.job,
                 "identity": self.identity,
                 "state": state.as_dict(),
                 "files": {file_name: sha256(partial / file_name) for file_name in files},
@@ -92,23 +148,38 @@ class Store:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        for old in self._names()[KEPT:]:
+        self._whole = name
+        for old in self.names()[self.kept :]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _make_room(self, size: int) -> None:
+        """The oldest go first only where the new one would not fit beside them; the newest never,
+        since a job that is killed while it writes has nothing else."""
+        for old in reversed(self.names()[1:]):
+            if shutil.disk_usage(self.folder).free > size:
+                return
             shutil.rmtree(old, ignore_errors=True)
 
     def load(self) -> Checkpoint | None:
         """The newest valid checkpoint of this run; damaged ones are named and passed over."""
-        for path in self._names():
+        for path in self.names():
             try:
                 found = _read(path)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 self.say(f"checkpoint {path.name} is damaged and passed over: {error}")
+                self._damaged.append(path)
                 continue
-            self.say(f"resume: epoch {found.state.epoch + 1}, step {found.state.step} from {path}")
+            by = f", written by {found.job}" if found.job != self.job else ""
+            self.say(
+                f"resume: epoch {found.state.epoch + 1}, step {found.state.step} from {path}{by}"
+            )
+            self._whole = path.name
             return found
         self.say(f"resume: none, {self._why_none()}")
         return None
 
-    def _names(self) -> list[Path]:
+    def names(self) -> list[Path]:
+        """The newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True)
 
     def _why_none(self) -> str:
@@ -126,15 +197,21 @@ class Store:
 
 
 def collect(
-    network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    parts: Mapping[str, Part] | None = None,
 ) -> Tensors:
-    """All tensors of a run, by name. The optimizer's plain values follow from hyperparameters."""
-    tensors = {f"network/{k}": v.detach().cpu() for k, v in network.state_dict().items()}
+    """Copies of all tensors of a run, by name, `parts` under theirs: training changes its own while
+    these are written. The optimizer's plain values follow from hyperparameters."""
+    tensors: Tensors = {}
+    for part, holder in {"network": network, **(parts or {})}.items():
+        for name, value in holder.state_dict().items():
+            tensors[f"{part}/{name}"] = _copy(value)
     for number, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if value is not None:
-                tensor = torch.as_tensor(value).detach().cpu()
-                tensors[f"optimizer/{number}/{name}"] = tensor
+                tensors[f"optimizer/{number}/{name}"] = _copy(torch.as_tensor(value))
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -144,17 +221,21 @@ def collect(
     return tensors
 
 
+def _copy(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().to("cpu", copy=True)
+
+
 def restore(
     tensors: Tensors,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    parts: Mapping[str, Part] | None = None,
 ) -> None:
     """Puts everything back as it was, in place."""
-    weights = {
-        k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")
-    }
-    network.load_state_dict(weights, strict=True)
+    network.load_state_dict(_under("network/", tensors), strict=True)
+    for part, holder in (parts or {}).items():
+        holder.load_state_dict(_under(f"{part}/", tensors))
     values: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
@@ -176,6 +257,10 @@ def restore(
         )
 
 
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def _read(path: Path) -> Checkpoint:
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format_version"] != FORMAT_VERSION:
@@ -185,4 +270,4 @@ def _read(path: Path) -> Checkpoint:
             raise ValueError(f"{name} is not the file that was written (sha256)")
     state = State(**{**manifest["state"], "interrupted": False})
     best = load_file(path / BEST) if BEST in manifest["files"] else None
-    return Checkpoint(state, load_file(path / TENSORS), best, path)
+    return Checkpoint(state, load_file(path / TENSORS), best, path, str(manifest.get("job", "")))

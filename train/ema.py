@@ -4,8 +4,9 @@ An exponential average over the updates stands near the middle of the steps that
 rate takes around it, so that it is good before the rate has fallen, and steady from epoch to epoch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,8 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from train.hyperparameters import Hyperparameters
 from train.schema import AUTO
 
-PREFIX = "average/"
-UPDATES = "average_updates"
+UPDATES = "updates made"
 SHORTEST, LONGEST = 10, 10_000
 """Updates that `auto` averages over, at least and at most."""
 
@@ -81,15 +81,12 @@ class Average:
             own[name].copy_(kept)
             kept.copy_(before)
 
-    def tensors(self) -> Tensors:
-        """For a checkpoint."""
-        if not self._kept:
-            return {}
-        kept = {f"{PREFIX}{name}": each.cpu() for name, each in self._kept.items()}
-        return {**kept, UPDATES: torch.tensor(self.updates)}
+    def state_dict(self) -> dict[str, Any]:
+        """A part of a checkpoint."""
+        return {**self._kept, UPDATES: torch.tensor(self.updates)} if self._kept else {}
 
-    def restore(self, tensors: Tensors) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         for name, kept in self._kept.items():
-            kept.copy_(tensors[f"{PREFIX}{name}"])
+            kept.copy_(state_dict[name])
         if self._kept:
-            self.updates = int(tensors[UPDATES])
+            self.updates = int(state_dict[UPDATES])

@@ -17,6 +17,7 @@ from train.batches import Batches, MicroBatch
 from train.distributed import ALONE, Team
 from train.index import Index
 from train.multi_label import MultiLabel
+from train.nonfinite import first_guilty
 
 
 class StopRequestedError(Exception):
@@ -75,6 +76,7 @@ def evaluate(
     *,
     flip: bool = False,
     team: Team = ALONE,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """`observe` is told the logits of every micro-batch.
 
@@ -101,6 +103,13 @@ def evaluate(
             observe(logits, batch)
         images_seen += len(targets)
         total += criterion(logits, targets).item() * len(targets)
+        if not math.isfinite(total):
+            with autocast():
+                guilty = first_guilty(network, inputs)
+            raise NonFiniteLossError(
+                f"the loss on {images_seen} held-out photos is {total}; {guilty}"
+            )
+        advance(len(targets))
         if several is not None:
             several = several.plus(logits, batch.targets, count_right(logits, targets))
             continue
@@ -114,8 +123,6 @@ def evaluate(
     several = None if several is None else several.of_all(team)
     if not images_seen:
         raise DataError(f"none of the {len(index)} photos of {index.channel} can be used any more")
-    if not math.isfinite(total):
-        raise NonFiniteLossError(f"the loss on {images_seen} held-out photos is {total}")
     return Evaluation(
         total / images_seen, confusion if several is None else several.together, several
     )

@@ -46,7 +46,8 @@ def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
     if run.state.interrupted:
         return None, split, answers
     try:
-        evaluation = run.evaluate_on(run.loaders.test, answers)
+        with run.watchdog.watching():
+            evaluation = run.evaluate_on(run.loaders.test, answers)
     except StopRequestedError:
         run.state.interrupted = True
         return None, split, answers
@@ -70,7 +71,8 @@ def _calibrate(run: Training, split: str, answers: Answers) -> Calibration | Non
     else:
         validation = Answers(len(run.loaders.validation.index), len(run.labels))
         try:
-            run.evaluate_on(run.loaders.validation, validation)
+            with run.watchdog.watching():
+                run.evaluate_on(run.loaders.validation, validation)
         except StopRequestedError:
             run.state.interrupted = True
             return None
@@ -115,6 +117,12 @@ def _report(
 def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Description:
     state = run.state
     metrics: dict[str, Any] = {"best_epoch": state.best} if state.best else {}
+    if state.images:  # stopped in an epoch: the last that is known
+        metrics["unfinished_epoch"] = {
+            "images": state.images,
+            "train_loss": state.loss_sum / state.images,
+            "train_top1_accuracy": state.right / state.images,
+        }
     if evaluation is not None:
         metrics[split] = {"images": evaluation.images, **evaluation.metrics()}
     return Description(
@@ -130,6 +138,7 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
             "job": run.job.name,
             "interrupted": state.interrupted,
             "final_evaluation": "skipped" if evaluation is None else split,
+            "skipped": ["final_evaluation", "report"] if state.interrupted else [],
             "epochs_completed": len(state.history),
             "steps": state.step,
             "best_epoch": state.best_epoch,

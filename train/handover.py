@@ -26,10 +26,12 @@ def checkpoint(team: Team, found: Checkpoint | None) -> Checkpoint | None:
         return found
     described = None
     if found is not None:
-        described = {"state": found.state.as_dict(), "path": str(found.path)}
+        described = {"state": found.state.as_dict(), "path": str(found.path), "job": found.job}
     described = team.from_leader(described)
     tensors = team.tensors_from_leader(found.tensors if found else None)
     best = team.tensors_from_leader(found.best if found else None)
     if found is not None or described is None or tensors is None:
         return found
-    return Checkpoint(State(**described["state"]), tensors, best, Path(described["path"]))
+    return Checkpoint(
+        State(**described["state"]), tensors, best, Path(described["path"]), described["job"]
+    )

@@ -210,6 +210,21 @@ class Hyperparameters:
         "twice as fast there, slower elsewhere",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    checkpoint_minutes: float = declare(
+        10.0,
+        "Minutes after which an epoch under way is saved, too; 0 saves at its end only.",
+        "what a kill may cost",
+        low=0,
+        high=100_000,
+    )
+    stall_seconds: int = declare(
+        0,
+        "Seconds without a step after which the log gets all stacks, and after as many again the "
+        "job fails; 0 takes 60, or 20 times the usual step.",
+        "a deadlock is noticed, a slow disk is none",
+        low=0,
+        high=1_000_000,
+    )
     log_interval: int = declare(
         50, "Steps between progress lines in a log; 0 for none.", "a sign of life per minute",
         low=0, high=1_000_000,

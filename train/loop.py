@@ -16,11 +16,13 @@ from torch import nn
 
 from artifact.network import head
 from container.failure import NonFiniteLossError
+from train import memory
 from train.batches import Batches, MicroBatch
 from train.distributed import ALONE, Team
 from train.evaluate import Evaluation, StopRequestedError, count_right
 from train.index import Index
 from train.mix import Mixing, unmixed
+from train.nonfinite import first_guilty
 from train.optimizer import set_rate
 
 
@@ -46,6 +48,8 @@ class State:
     found: dict[str, Any] = field(default_factory=dict)
     """Values of hyperparameters that were to be found, and the best epoch's thresholds."""
     interrupted: bool = False
+    micro_batch: int | None = None
+    """Most images in a micro-batch, once memory did not do for more; a resumed run goes on so."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,40 +95,55 @@ def fit(
     with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
+        batches.micro = state.micro_batch or batches.micro
         set_train_mode(network, fine_tune)
         criterion.train()
         events.train_mode()
         optimizer.zero_grad(set_to_none=True)
-        update, begun = Update(), None
+        update, begun, short = Update(), None, False
         for batch in batches.epoch(state.epoch, state.step_in_epoch):
             stop = events.should_stop()
             if not stop:
                 if batch.bad:
                     events.bad_files_seen(batches.index, batch.bad)
-                if begun is None and (team.world > 1 or not batch.spec.last):
-                    begun = remember(network)
+                begun = begun or remember(network, device)
                 if trainable(batch, network):
-                    inputs = batch.inputs.to(device, non_blocking=True)
-                    targets = batch.targets.to(device, non_blocking=True)
-                    with autocast():
-                        images, goals = mix(batches.prepare(inputs), targets, batch.spec)
-                        logits = network(images)
-                        loss = criterion(logits.float(), goals)
-                    share = len(targets) / batch.spec.images
-                    scaler.scale(loss * share).backward()
-                    update.add(loss, logits, targets)
+                    try:
+                        learn(
+                            network,
+                            criterion,
+                            scaler,
+                            batches,
+                            batch,
+                            update,
+                            device,
+                            autocast,
+                            mix,
+                        )
+                    except (RuntimeError, MemoryError) as error:
+                        if team.world > 1:  # the others are in the midst of the update
+                            raise
+                        state.micro_batch = memory.smaller(
+                            error, len(batch.targets), batch.spec.images, state.micro_batch
+                        )
+                        short = True
+                        break  # what the pass held is freed with its error
+                    if not math.isfinite(update.loss_sum):
+                        undo(begun)
+                        inputs = batches.prepare(batch.inputs.to(device))
+                        with autocast():
+                            guilty = first_guilty(network, inputs)
+                        raise NonFiniteLossError(
+                            f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
+                            f"{state.step + 1}, at learning rate {rate(state.step):.3g}; {guilty}"
+                        )
                 if not batch.spec.last:
                     continue
             # where several processes train, all of them stop at the same update
             if combine(team, optimizer, network, update, stop):
-                undo(network, begun)
+                undo(begun)
                 state.interrupted = True
                 return
-            if not math.isfinite(update.loss_sum):
-                raise NonFiniteLossError(
-                    f"the loss is {update.loss_sum} in epoch {state.epoch + 1}, step "
-                    f"{state.step + 1}, at learning rate {rate(state.step):.3g}"
-                )
             set_rate(optimizer, rate(state.step))
             if update.images:
                 average(optimizer, batch.spec.images / update.images)
@@ -134,6 +153,9 @@ def fit(
             count(state, update)
             events.update_done(state, update.images)
             update, begun = Update(), None
+        if short:
+            undo(begun)
+            continue  # from that update on
         seconds = time.monotonic() - started
         try:
             evaluation = events.evaluate()
@@ -144,6 +166,29 @@ def fit(
         is_best = close_epoch(state, evaluation, rate(max(0, state.step - 1)), speed)
         events.epoch_done(state, is_best)
         started, images_before = time.monotonic(), 0
+
+
+def learn(
+    network: nn.Module,
+    criterion: nn.Module,
+    scaler: torch.amp.GradScaler,
+    batches: Batches,
+    batch: MicroBatch,
+    update: "Update",
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[None]],
+    mix: Mixing,
+) -> None:
+    """A micro-batch forwards and backwards: its share of the update's gradients."""
+    inputs = batch.inputs.to(device, non_blocking=True)
+    targets = batch.targets.to(device, non_blocking=True)
+    with autocast():
+        images, goals = mix(batches.prepare(inputs), targets, batch.spec)
+        logits = network(images)
+        loss = criterion(logits.float(), goals)
+    share = len(targets) / batch.spec.images
+    scaler.scale(loss * share).backward()
+    update.add(loss, logits, targets)
 
 
 @dataclass
@@ -174,23 +219,31 @@ def combine(
 class Begun:
     """What the forward passes of an update change, as it was before the first of them."""
 
-    buffers: dict[str, torch.Tensor]
+    buffers: list[tuple[torch.Tensor, torch.Tensor]]
+    """Of modules in training, and their values."""
     random: torch.Tensor
+    random_cuda: torch.Tensor | None
 
 
-def remember(network: nn.Module) -> Begun:
-    """Only updates of several micro-batches need it, which only a CPU has, and those of a team."""
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    return Begun(buffers, torch.get_rng_state())
+def remember(network: nn.Module, device: torch.device) -> Begun:
+    learning = (module for module in network.modules() if module.training)
+    buffers = [each for module in learning for each in module.buffers(recurse=False)]
+    return Begun(
+        [(buffer, buffer.clone()) for buffer in buffers],
+        torch.get_rng_state(),
+        torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    )
 
 
-def undo(network: nn.Module, begun: Begun | None) -> None:
+def undo(begun: Begun | None) -> None:
     """Drops a begun update whole: its photos will be seen again, by a network that has not."""
     if begun is None:
         return
-    for name, buffer in network.named_buffers():
-        buffer.copy_(begun.buffers[name])
+    for buffer, value in begun.buffers:
+        buffer.copy_(value)
     torch.set_rng_state(begun.random)
+    if begun.random_cuda is not None:
+        torch.cuda.set_rng_state(begun.random_cuda)
 
 
 def average(optimizer: torch.optim.Optimizer, factor: float) -> None:

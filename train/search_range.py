@@ -174,8 +174,8 @@ def _test(
             loop.fit(
                 own, criterion, optimizer.make(chosen, own), copy.deepcopy(scaler),
                 lambda step: low * (high / low) ** (step / (UPDATES - 1)),
-                Endless(batches, batches.index), loop.State(), probe, epochs=1, patience=0,
-                fine_tune=chosen.fine_tune, device=device, autocast=autocast, mix=mix,
+                Endless(batches, batches.index, batches.micro), loop.State(), probe, epochs=1,
+                patience=0, fine_tune=chosen.fine_tune, device=device, autocast=autocast, mix=mix,
             )  # fmt: skip
     rates = [low * (high / low) ** (step / (UPDATES - 1)) for step in range(UPDATES)]
     return choose(rates, probe.losses), should_stop()
@@ -239,6 +239,7 @@ class Endless:
 
     batches: Batches
     index: Index
+    micro: int
 
     @property
     def steps(self) -> int:

@@ -9,6 +9,7 @@ from container.failure import InterruptedFailure
 from container.opt_ml import Job
 from debugger import hook as debug
 from train import (
+    budget,
     checkpoint,
     device,
     ema,
@@ -36,12 +37,14 @@ from train.index import Index
 from train.interruption import Interruption
 from train.mix import Mix
 from train.progress import Bar, MetricsFile, metrics_line, say
+from train.saving import Saving
 from train.tensorboard import Scalars
 from train.waiting import Timed
+from train.watchdog import Watchdog
 
 NOT_IDENTITY = (
     "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
-    "bad_file_limit", "data_policy", "test_fraction",
+    "bad_file_limit", "data_policy", "test_fraction", "checkpoint_minutes", "stall_seconds",
 )  # fmt: skip
 """Hyperparameters that change nothing in the weights: a run continues across them."""
 
@@ -98,12 +101,12 @@ class Training:
         if found is None and not frozen:
             self._start_from_pretrained()
         self.network.to(self.device).to(memory_format=torch.channels_last)
-        if found is not None:
-            checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler)
-            self.best = found.best
         self.average = ema.Average(self.trained, ema.decay_of(chosen, self.loaders.train.steps))
+        self.parts: dict[str, checkpoint.Part] = {"average": self.average}
         if found is not None:
-            self.average.restore(found.tensors)
+            checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler, self.parts)
+            self.best = found.best
+        self.saving = self._saving()
         self.mix = Mix(chosen.mixup, chosen.cutmix, len(self.labels), chosen.seed)
         self.metrics_file: MetricsFile | None = None
         self.scalars: Scalars | None = None
@@ -136,7 +139,10 @@ class Training:
         identity |= {"labels": self.labels, "data": self.gathered.key(photos.data_key(self.splits))}
         identity |= {"backbone": self.backbone}
         identity |= incremental.identity(self.job.channels)
-        self.store = checkpoint.Store(self.job.paths.checkpoints, identity, say)
+        paths = self.job.paths
+        self.store = checkpoint.Store(
+            paths.checkpoints, identity, say, paths.output / ".checkpoints", self.job.name
+        )
         self.keeps_checkpoints = self.team.leads and self.store.writable()
         found = self.store.load() if self.keeps_checkpoints else None
         return handover.checkpoint(self.team, found)
@@ -146,6 +152,34 @@ class Training:
         if self.team.leads:
             self._load_pretrained()
         handover.weights(self.team, self.network)
+
+    def _saving(self) -> Saving:
+        """Raises DiskFullError where checkpoints and model would not fit the volume."""
+        if self.keeps_checkpoints:
+            self._plan_disk()
+        self.watchdog = Watchdog(
+            self.job.paths.output,
+            self.chosen.stall_seconds,
+            lambda: f"epoch {self.state.epoch + 1}, step {self.state.step + 1}",
+            lambda: self.saving.writer.drain(timeout=10),
+        )
+        return Saving(
+            self.store if self.keeps_checkpoints else None,
+            self.chosen.checkpoint_minutes,
+            lambda: checkpoint.collect(self.trained, self.optimizer, self.scaler, self.parts),
+            self.watchdog.expect,
+        )
+
+    def _plan_disk(self) -> None:
+        folder, model = self.store.folder, self.job.paths.model
+        self.store.kept, line = budget.kept(
+            checkpoint.KEPT,
+            budget.checkpoint_bytes(self.trained, self.optimizer, self.parts),
+            budget.weights_bytes(self.network) if budget.same_volume(folder, model) else 0,
+            budget.free_bytes(folder, self.store.names()),
+            folder,
+        )
+        say(line)
 
     def _load_pretrained(self) -> None:
         chosen, channel = self.chosen, self.job.channels.get("pretrained")
@@ -175,6 +209,8 @@ class Training:
     # what the loop asks and tells
 
     def should_stop(self) -> bool:
+        """Asked once per micro-batch, in training and in evaluation: a sign of life."""
+        self.watchdog.alive()
         return self.interruption.requested
 
     def train_mode(self) -> None:
@@ -185,12 +221,14 @@ class Training:
             self.train_images,
             self.chosen.log_interval if steps > self.chosen.log_interval else 0,
         )
+        self.bar.done = self.state.images
 
     def update_done(self, state: loop.State, images: int) -> None:
         assert self.bar is not None
         self.average.update()
         self.team.seed(self.chosen.seed, state.step)
         self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
+        self.saving.update_done(state, self.best, self.loaders.train.steps)
 
     def bad_files_seen(self, index: Index, lines: list[str]) -> None:
         known = self.bad_files.setdefault(index.channel, [])
@@ -212,6 +250,7 @@ class Training:
 
     def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
         self.hook.evaluate()
+        bar = Bar(f"evaluating {batches.index.channel}", len(batches.index))
         evaluation = evaluate(
             self.learner,
             self.criterion,
@@ -224,7 +263,9 @@ class Training:
             answers,
             flip=self.chosen.test_time_flip,
             team=self.team,
+            advance=bar.advance,
         )
+        bar.close()
         if answers is not None:
             answers.take_all(self.team, shared=not self.gathered.sharded(batches.index))
         return evaluation
@@ -242,12 +283,7 @@ class Training:
                 self.best = {k: v.detach().cpu().clone() for k, v in own.items()}
             if self.validated.several:
                 state.found["thresholds"] = self.validated.several.thresholds()
-        self._save()
-
-    def _save(self) -> None:
-        if self.keeps_checkpoints:
-            tensors = checkpoint.collect(self.trained, self.optimizer, self.scaler)
-            self.store.save(self.state, {**tensors, **self.average.tensors()}, self.best)
+        self.saving.epoch_done(state, self.best)
 
     # start and end
 
@@ -291,6 +327,10 @@ class Training:
         self.timed = Timed(self.loaders.train)
         self._find_learning_rate()
         self.team.seed(self.chosen.seed, self.state.step)
+        with self.watchdog.watching():
+            self._fit()
+
+    def _fit(self) -> None:
         loop.fit(
             self.learner,
             self.criterion,
@@ -311,8 +351,10 @@ class Training:
         if self.state.interrupted:
             if self.bar is not None:
                 self.bar.close()
-            self._save()
+            self.saving.stop(self.state, self.best)
             say(
                 f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; "
                 "the best weights so far are kept, the final evaluation is skipped"
             )
+        else:
+            self.saving.finish()

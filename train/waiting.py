@@ -17,6 +17,14 @@ class Timed:
         self.waited = self.seconds = 0.0
 
     @property
+    def micro(self) -> int:
+        return self.batches.micro
+
+    @micro.setter
+    def micro(self, images: int) -> None:
+        self.batches.micro = images
+
+    @property
     def steps(self) -> int:
         return self.batches.steps
 

@@ -193,7 +193,7 @@ def test_the_average_is_what_is_kept_and_not_what_learns(photos, whole, tmp_path
     plain = trained(tmp_path, photos, ema_decay="0", schedule="constant")
 
     assert run.state.best_epoch == 2
-    averaged = run.average.tensors()["average/0.weight"]
+    averaged = run.average.state_dict()["0.weight"]
     assert torch.equal(run.best["0.weight"], averaged)
     assert torch.equal(run.network.state_dict()["0.weight"], plain.network.state_dict()["0.weight"])
     assert not torch.equal(run.best["0.weight"], plain.best["0.weight"])
@@ -201,7 +201,7 @@ def test_the_average_is_what_is_kept_and_not_what_learns(photos, whole, tmp_path
 
 def test_a_stop_in_the_first_epoch_keeps_the_average(photos, tmp_path):
     run = trained(tmp_path, photos, 3)
-    averaged = run.average.tensors()["average/0.weight"].clone()
+    averaged = run.average.state_dict()["0.weight"].clone()
 
     finish(run)
 

@@ -129,7 +129,7 @@ def test_non_finite_loss(tree):
         warmup_epochs="0", epochs="50", schedule="constant",
     )  # fmt: skip
 
-    assert_failed(tree, done, "non-finite-loss", "nan", "lower learning_rate")
+    assert_failed(tree, done, "non-finite-loss", "nan", "lower learning_rate", "first in ")
 
 
 def test_interrupted_before_there_was_anything_to_keep(tree):

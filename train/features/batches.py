@@ -33,7 +33,7 @@ class FeatureBatches:
         self._rows, self._places, self._bad = rows, places, bad
         self._dtype, self._seed = dtype, seed
         self._good: NDArray[np.bool_] = np.all(places >= 0, axis=0)
-        self._chunk = max(2, CHUNK_BYTES // rows.record.itemsize)
+        self.micro = max(2, CHUNK_BYTES // rows.record.itemsize)
 
     @property
     def steps(self) -> int:
@@ -42,15 +42,15 @@ class FeatureBatches:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         """Shuffled; each photo in a view that seed and epoch choose."""
         views = self._views(epoch)
-        samples, micro = len(self.index), min(self.batch_size, self._chunk)
+        samples, micro = len(self.index), min(self.batch_size, self.micro)
         for spec in schedule_epoch(samples, self.batch_size, micro, self._seed, epoch):
             if spec.step >= first_step:
                 yield self._batch(spec, views[spec.positions])
 
     def in_order(self) -> Iterator[MicroBatch]:
         samples = len(self.index)
-        for step, start in enumerate(range(0, samples, self._chunk)):
-            positions = np.arange(start, min(start + self._chunk, samples))
+        for step, start in enumerate(range(0, samples, self.micro)):
+            positions = np.arange(start, min(start + self.micro, samples))
             yield self._batch(Spec(0, step, positions, samples, True), np.zeros_like(positions))
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -62,10 +62,10 @@ def test_the_network_is_itself_again_after_it_was_its_average():
 def test_a_restored_average_goes_on_as_the_first_would_have():
     network, average = made(0.999)
     move(network, average, 1.0, 3.0)
-    saved = {name: each.clone() for name, each in average.tensors().items()}
+    saved = {name: each.clone() for name, each in average.state_dict().items()}
     other, resumed = made(0.999, value=3.0)
 
-    resumed.restore(saved)
+    resumed.load_state_dict(saved)
     move(network, average, 5.0)
     move(other, resumed, 5.0)
 
@@ -78,7 +78,7 @@ def test_without_a_decay_nothing_is_kept():
     move(network, average, 1.0, 2.0)
 
     assert averaged(network, average)[0] == 2.0
-    assert average.tensors() == {}
+    assert average.state_dict() == {}
 
 
 @pytest.mark.parametrize(

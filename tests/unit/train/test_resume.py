@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from artifact.preprocess import Preprocessing
+from container.failure import HostMemoryError
 from tests.tree import photo
 from train import batches, checkpoint, loop, optimizer
 from train.batches import Loader, Photos
@@ -161,3 +162,58 @@ def test_an_update_whose_photos_are_partly_bad_is_the_mean_of_the_others(index, 
         (tmp_path / name).write_bytes(b"no photo")
 
     assert np.allclose(moved([*good, "bad-0.jpg", "bad-1.jpg"], 6), moved(good, 4), atol=1e-6)
+
+
+class Tight(nn.Module):
+    """Has memory for so many photos at a time, but does not know before it has begun."""
+
+    def __init__(self, network, most):
+        super().__init__()
+        self.network, self.most = network, most
+
+    def forward(self, inputs):
+        logits = self.network(inputs)
+        if len(inputs) > self.most:
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+            )
+        return logits
+
+
+def tight(index, chosen, most, micro, stop_at=None):
+    run = Run(index, chosen, stop_at)
+    run.network = Tight(run.network, most)
+    run.loader.micro = micro
+    return run
+
+
+@pytest.mark.parametrize("stop_at", [None, 4, 5])
+def test_an_update_that_ran_out_of_memory_leaves_no_trace_and_a_resumed_run_remembers(
+    index, tmp_path, capsys, stop_at
+):
+    chosen = Hyperparameters(epochs=EPOCHS)
+    small = tight(index, chosen, 6, micro=3).fit()
+    store = checkpoint.Store(tmp_path, {}, lambda line: None)
+    assert store.writable()
+
+    run = tight(index, chosen, 3, 6, stop_at).fit()
+    if stop_at is not None:
+        run.saved(store)
+        run = tight(index, chosen, 3, 6).resumed(store).fit()
+
+    assert capsys.readouterr().out.count("out of memory with 6 photos at a time") == 1
+    pairs = zip(small.network.state_dict().items(), run.network.state_dict().values(), strict=True)
+    assert [name for (name, one), other in pairs if not torch.equal(one, other)] == []
+
+
+def test_a_second_shortage_of_memory_ends_the_run(index):
+    with pytest.raises(HostMemoryError, match="with 3 photos at a time, after .* cut to 3"):
+        tight(index, Hyperparameters(epochs=EPOCHS), 2, micro=6).fit()
+
+
+def test_other_errors_of_the_network_stay_what_they_are(index):
+    run = Run(index, Hyperparameters(epochs=EPOCHS))
+    run.network[6] = nn.Linear(5, 2)
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run.fit()

@@ -1,0 +1,54 @@
+"""A program's output reaches the log, and a log that nobody reads stops nobody."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from container.pump import Pump
+
+CHATTY = "for at in range(40000): print(f'line {at:06d}')"
+
+
+@pytest.fixture
+def pipes():
+    ends = [*os.pipe(), *os.pipe()]
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def test_everything_gets_through_in_order(pipes):
+    source, program, log, sink = pipes[0], pipes[1], pipes[2], pipes[3]
+    pump = Pump(source, sink)
+
+    child = subprocess.Popen([sys.executable, "-c", CHATTY], stdout=program)
+    os.close(program)
+    seen = b""
+    while len(seen) < 40000 * 12:
+        seen += os.read(log, 1 << 16)
+
+    assert child.wait(10) == 0
+    assert pump.finish(10)
+    assert seen.split(b"\n")[:-1] == [b"line %06d" % at for at in range(40000)]
+
+
+def test_a_log_that_is_not_read_holds_nobody_up_and_the_gap_is_said(pipes):
+    source, program, log, sink = pipes[0], pipes[1], pipes[2], pipes[3]
+    pump = Pump(source, sink, room=1 << 17)
+
+    child = subprocess.Popen([sys.executable, "-c", CHATTY], stdout=program)
+    os.close(program)
+
+    assert child.wait(10) == 0
+    assert not pump.finish(0.1)
+    seen = b""
+    while b"bytes of output dropped" not in seen:
+        seen += os.read(log, 1 << 16)
+    assert pump.finish(10)
+    assert seen.startswith(b"line 000000\n")
+    assert len(seen) < 1 << 19

@@ -1,0 +1,51 @@
+"""When a silence counts as a stall."""
+
+import time
+
+import pytest
+
+from train import watchdog
+from train.watchdog import Watchdog
+
+
+@pytest.fixture
+def dog(tmp_path):
+    return lambda seconds: Watchdog(tmp_path, seconds, lambda: "epoch 1, step 1", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        pytest.param([], watchdog.FIRST_SECONDS, id="before the first step"),
+        pytest.param([0.1] * 50, watchdog.LEAST_SECONDS, id="quick steps"),
+        pytest.param([10.0] * 50 + [900.0], 200.0, id="slow steps, one very slow"),
+    ],
+)
+def test_the_window_follows_the_usual_step(dog, intervals, expected):
+    made = dog(0)
+    made._intervals.extend(intervals)
+
+    assert made.window() == expected
+
+
+def test_a_wait_that_is_known_of_lengthens_the_window_until_the_next_step(dog):
+    made = dog(2)
+    made.expect(30)
+
+    assert made.window() == 32
+    made.alive()
+    assert made.window() == 2
+
+
+def test_a_silence_that_ends_is_told_with_its_stacks_and_harms_nothing(dog, capfd):
+    made = dog(0.2)
+
+    with made.watching():
+        time.sleep(0.35)
+        made.alive()
+        time.sleep(0.1)
+
+    log = capfd.readouterr().err
+    assert "stall: no step for 0 s in epoch 1, step 1" in log
+    assert "in test_a_silence_that_ends_is_told" in log
+    assert "stall: over" in log
