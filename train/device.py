@@ -1,5 +1,6 @@
 """What the network computes on: device, arithmetic, and the size of a micro-batch."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -57,6 +58,7 @@ def precision(asked: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
+@cache
 def forward_flops(network: str, image_size: int) -> int:
     """Operations of one photo's forward pass; computed without computing, on shapes alone."""
     with networks.WithoutWeights():

@@ -92,6 +92,43 @@ def test_startup_ends_with_the_imports_and_a_jobs_first_step():
     assert 0 < job["first_line_seconds"] <= job["first_step_seconds"] <= job["job_seconds"]
 
 
+@pytest.fixture(scope="module")
+def training():
+    """With photos made up in code: their splits have other names than an ImageFolder's `val`."""
+    small = ("--per-class", "4", "--crops", "2", "--updates", "1", "--starts", "1")
+    return run("training", *TINY, *small, "--epochs", "3", "--trials", "1", OMP_NUM_THREADS="1")
+
+
+def test_training_ends_with_both_sides_figures_and_says_what_was_measured(training):
+    result = last_line(training)
+
+    assert result["setting"].keys() >= SETTING | {"network", "image_size", "photos", "weights"}
+    assert result["setting"]["photos"] == {"train": 32, "validation": 16}
+    measured, computed = result["plain"]["measured"], result["plain"]["computed"]
+    assert len(measured["epoch_seconds"]) == len(measured["accuracy"]) == 2
+    whole = measured["seconds"] + measured["epoch_seconds"][1]
+    assert computed == {"3": pytest.approx(whole, abs=0.01)}
+    assert {key: len(each["accuracy"]) for key, each in result["ours"].items()} == {"3": 3}
+    assert len(result["sweep"]["trials"]) == 1
+    assert result["first_step_seconds"] > 0
+    assert 0 <= result["full_fine_tuning"]["data_wait_share"] <= 1
+    for line in ("measured: 2 epochs, s", "head, 3 epochs, s (plain computed)"):
+        assert line in training.stdout
+
+
+def test_training_ratios_are_the_plain_scripts_time_by_ours(training):
+    result = last_line(training)
+    times, computed = result["ratio"], result["plain"]["computed"]
+
+    assert times["epochs"]["3"] == pytest.approx(
+        computed["3"] / result["ours"]["3"]["seconds"], abs=0.01
+    )
+    assert times["sweep"] == pytest.approx(computed["3"] / result["sweep"]["seconds"], abs=0.01)
+    updates = result["full_fine_tuning"]
+    quotient = updates["plain_step_seconds"] / updates["ours_step_seconds"]
+    assert times["full_step"] == pytest.approx(quotient, abs=0.01)
+
+
 def test_image_without_docker_says_so():
     done = run("image", DOCKER_HOST="unix:///nowhere.sock")
 

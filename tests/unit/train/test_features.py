@@ -65,7 +65,7 @@ def write(kept, *numbers):
 @torch.no_grad()
 def test_backbone_and_tail_are_the_network(name, hidden_units):
     torch.manual_seed(0)
-    side = 75 if name == "inception_v3" else 64
+    side = {"inception_v3": 75, "maxvit_t": 224, "vit_h_14": 224}.get(name, 64)
     network = networks.build(name, 3, hidden_units, side).eval()
     images = torch.randn(2, 3, side, side)
     backbone = tail.Backbone(network)
