@@ -25,7 +25,9 @@ from artifact.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from container.opt_ml import Job
 from train import device, loaders, loop, optimizer, photos
 from train.batches import Batches, MicroBatch, schedule_epoch
+from train.distributed import ALONE
 from train.evaluate import Evaluation
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 
@@ -55,7 +57,7 @@ class Watched:
     """Other batches, with the seconds that they were waited for."""
 
     def __init__(self, inner: Batches) -> None:
-        self.inner, self.index = inner, inner.index
+        self.inner, self.index, self.micro = inner, inner.index, inner.micro
         self.waited = 0.0
 
     @property
@@ -165,11 +167,13 @@ def main() -> None:
     chosen = Hyperparameters(
         network=options.network, image_size=options.image_size, fine_tune="all", pretrained=False
     )
-    splits = photos.read_splits(Job.read(options.base, {}), chosen)
+    job = Job.read(options.base, {})
+    gathered = Gathered(ALONE, job)
+    splits = photos.read_splits(job, chosen, gathered)
     classes = len(splits.labels)
     ours = Ours(chosen, classes)
     rules = Preprocessing.for_size(chosen.image_size)
-    made = loaders.make(chosen, splits, rules, ours.device, ours.dtype)
+    made = loaders.make(chosen, splits, rules, ours.device, ours.dtype, gathered)
     flops = device.forward_flops(chosen.network, chosen.image_size)
     micro = device.micro_batch(chosen.batch_size, flops, ours.device)
     held = Held(splits.train, classes, chosen.batch_size, micro, chosen.image_size)

@@ -58,20 +58,44 @@ class Paths:
 
 
 @dataclass(frozen=True)
+class Channel:
+    """One input as the platform gives it; values are as they came."""
+
+    path: Path
+    """Its folder; a pipe's has `_0`, `_1`, ... after it, one per epoch."""
+    mode: str = "File"
+    content_type: str = ""
+    record_wrapper: str = "None"
+    distribution: str = "FullyReplicated"
+
+    @property
+    def piped(self) -> bool:
+        return self.mode == "Pipe"
+
+    @property
+    def sharded(self) -> bool:
+        """Whether every host has a part of its own."""
+        return self.distribution == "ShardedByS3Key"
+
+
+@dataclass(frozen=True)
 class Job:
     """One training job as the platform describes it; values are as they came."""
 
     name: str
     paths: Paths
     hyperparameters: dict[str, Any]
-    channels: dict[str, Path]
+    inputs: dict[str, Channel]
     hosts: list[str]
     current_host: str
     debug_hook_config: Path | None
     tensorboard: Path
     """Where the platform takes scalars for TensorBoard from, while the job runs."""
-    sharded: tuple[str, ...] = ()
-    """Channels of which every host has a part of its own (ShardedByS3Key)."""
+
+    @property
+    def channels(self) -> dict[str, Path]:
+        """Those that are folders."""
+        return {name: each.path for name, each in self.inputs.items() if not each.piped}
 
     @classmethod
     def read(cls, root: Path, environment: dict[str, str] | None = None) -> "Job":
@@ -87,12 +111,11 @@ class Job:
             name=environment.get("TRAINING_JOB_NAME", ""),
             paths=paths,
             hyperparameters=hyperparameters,
-            channels=_channels(paths),
+            inputs=_inputs(paths),
             hosts=hosts,
             current_host=resources.get("current_host") or hosts[0],
             debug_hook_config=hook_path if hook_path.is_file() else None,
             tensorboard=_tensorboard(paths, environment),
-            sharded=_sharded(paths),
         )
 
 
@@ -131,30 +154,37 @@ def _object(path: Path, error: type[ChannelError] | type[HyperparameterError]) -
     return value
 
 
-def _channels(paths: Paths) -> dict[str, Path]:
-    """Channel name -> folder: those that the platform configured, else the folders there are."""
+def _inputs(paths: Paths) -> dict[str, Channel]:
+    """Those that the platform configured, else the folders there are. Raises ChannelError."""
     configured = _object(paths.config / "inputdataconfig.json", ChannelError)
     if not configured:
         if not paths.data.is_dir():
             return {}
         folders = sorted(path for path in paths.data.iterdir() if path.is_dir())
-        return {path.name: path for path in folders if not path.name.startswith(".")}
-    problems = []
+        return {path.name: Channel(path) for path in folders if not path.name.startswith(".")}
+    inputs, problems = {}, []
     for name, settings in configured.items():
-        mode = settings.get("TrainingInputMode", "File") if isinstance(settings, dict) else "File"
-        if mode == "Pipe":
-            problems.append(f"{name}: TrainingInputMode 'Pipe' has no folder; use File or FastFile")
-        elif not (paths.data / name).is_dir():
-            problems.append(f"{name}: no folder {paths.data / name}")
+        channel = _channel(paths.data / name, settings if isinstance(settings, dict) else {})
+        inputs[name] = channel
+        if channel.mode not in ("File", "FastFile", "Pipe"):
+            problems.append(f"{name}: TrainingInputMode {channel.mode!r:.40} is not known; "
+                            "use File, FastFile or Pipe")  # fmt: skip
+        elif not channel.piped and not channel.path.is_dir():
+            problems.append(f"{name}: no folder {channel.path}")
     if problems:
         raise ChannelError(f"{len(problems)} channels cannot be read", details=problems)
-    return {name: paths.data / name for name in configured}
+    return inputs
 
 
-def _sharded(paths: Paths) -> tuple[str, ...]:
-    configured = _object(paths.config / "inputdataconfig.json", ChannelError)
-    return tuple(
-        name
-        for name, settings in configured.items()
-        if isinstance(settings, dict) and settings.get("S3DistributionType") == "ShardedByS3Key"
+def _channel(path: Path, settings: dict[str, Any]) -> Channel:
+    def told(name: str, default: str) -> str:
+        value = settings.get(name)
+        return value if isinstance(value, str) and value else default
+
+    return Channel(
+        path,
+        told("TrainingInputMode", "File"),
+        told("ContentType", ""),
+        told("RecordWrapperType", "None"),
+        told("S3DistributionType", "FullyReplicated"),
     )

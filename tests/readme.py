@@ -15,9 +15,10 @@ from container.failure import CLASSES
 from container.opt_ml import BASE_DIR
 from container.settings import Settings
 from serve import accept, payload
-from train.channels import OTHER_CHANNELS, SPLITS
 from train.hyperparameters import FIELDS
 from train.schema import AUTO
+from train.sources.formats import FORMATS as SOURCES
+from train.sources.layout import LIST, OTHER_CHANNELS, SPLITS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -87,7 +88,8 @@ def hyperparameters() -> str:
 
 def channels() -> str:
     meanings = {
-        "train": "photos to learn from, one folder per class; or folders of all splits",
+        "train": "photos to learn from, in one of the formats below; or of all splits",
+        "list": "the list of a channel's photos, or their classes' names, if it lies elsewhere",
         "validation": "photos that choose the best epoch; without it 20 % of each train class",
         "test": "photos for the final evaluation; without it the validation photos",
         "pretrained": "weights to start from: one `.pth`, one `.safetensors`, or an artifact",
@@ -95,8 +97,15 @@ def channels() -> str:
     }
     rows = [(", ".join(f"`{name}`" for name in names), meanings[split])
             for split, names in SPLITS.items()]  # fmt: skip
+    rows += [(", ".join(f"`{split}{LIST}`" for split in SPLITS), meanings["list"])]
     rows += [(f"`{name}`", meanings[name]) for name in OTHER_CHANNELS if name in meanings]
     return table(("channel", "holds"), rows)
+
+
+def sources() -> str:
+    rows = [(each.name, each.holds, ", ".join(f"`{one}`" for one in each.content_types))
+            for each in SOURCES]  # fmt: skip
+    return table(("format", "the channel holds", "ContentType, where files leave it open"), rows)
 
 
 def settings() -> str:
@@ -130,6 +139,7 @@ def formats() -> str:
 TABLES = {
     "hyperparameters": hyperparameters,
     "channels": channels,
+    "sources": sources,
     "content types": content_types,
     "accept": accept_types,
     "settings": settings,

@@ -52,6 +52,12 @@ class Tree:
                 path.write_bytes(photo(colour, first + 1000 * number + at))
         return folder
 
+    def data(self, name: str) -> Path:
+        """A channel's folder, without photos."""
+        folder = self.root / "input" / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def config(self, name: str, value: object) -> None:
         folder = self.root / "input" / "config"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,38 +1,28 @@
-"""Channels -> splits: which folders hold what, and which files are photos of which class.
+"""Channels -> splits: what each is read from, and one list of classes for all of them.
 
-A split is a folder with one folder per class. Splits come as channels of their own, or as folders
-of one channel, as published archives have them.
+Classes are matched by name: a number would shift silently where a class is missing in one of them.
 """
 
-import os
-import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import heapq
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artifact.preprocess import EXTENSIONS
-from container.failure import ChannelError, DataError
+from container.failure import DataError
+from container.opt_ml import Channel
 from train.doctor.findings import Findings
-from train.index import Index, shown, stratified
-
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test",),
-}
-"""Split -> names of its channel, or of its folder inside one channel."""
-
-OTHER_CHANNELS = ("pretrained", "model", "code", "sm_drivers")
-"""Channels that hold no photos."""
+from train.index import Index, stratified
+from train.sources import class_names, formats, layout, pipe
+from train.sources.layout import SPLITS, Origin
+from train.sources.request import ContentType, Request
+from train.sources.samples import Listed, Names, relabelled
 
 HELD_OUT = 0.2
 """Part of the train split that validates where no validation split is given."""
-
-# An image that nobody can decode here is a mistake worth naming; a read-me file is not.
-FOREIGN_IMAGES = (".gif", ".heic", ".heif", ".avif", ".svg", ".psd", ".raw", ".cr2", ".nef", ".jp2")
 
 
 @dataclass
@@ -46,34 +36,38 @@ class Splits:
     findings: Findings | None = None
     """What is wrong with the photos."""
 
+    @property
+    def indexes(self) -> dict[str, Index]:
+        """Those that there are."""
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: index for split, index in given.items() if index is not None}
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each host has photos of its own in any split; `Index.sharded` tells which."""
+        return any(index.sharded for index in self.indexes.values())
+
 
 def read(
-    channels: dict[str, Path],
+    channels: Mapping[str, Path | Channel],
     seed: int,
     agree: Callable[[list[str]], list[str]] = lambda labels: labels,
 ) -> Splits:
-    """Lists the files of all splits. `agree` turns this host's labels into those of all hosts, of
+    """Lists the photos of all splits. `agree` turns this host's labels into those of all hosts, of
     which this one may have a part only. Raises ChannelError or DataError."""
+    given = {name: each if isinstance(each, Channel) else Channel(each)
+             for name, each in channels.items()}  # fmt: skip
     notes: list[str] = []
-    folders = _folders(channels, notes)
-    listed = {split: _classes(split, folder, notes) for split, folder in folders.items()}
-    labels = agree(sorted(listed["train"]))
+    listed = _listed(layout.origins(given, notes), notes)
+    labels = agree(listed["train"].labels)
     if len(labels) < 2:
         raise DataError(
             f"classes with photos in the train split: {len(labels)} "
             f"({', '.join(labels) or 'none'}); a classifier needs two",
-            "give every class a folder of its own in the train channel",
+            "give every class photos in the train channel",
         )
     _match_classes(labels, listed, notes)
-    numbers = {label: number for number, label in enumerate(labels)}
-    made = {
-        split: Index.of(
-            split,
-            folders[split],
-            ((name, numbers[label]) for label in sorted(classes) for name in classes[label]),
-        )
-        for split, classes in listed.items()
-    }
+    made = {split: relabelled(one.index, one.labels, labels) for split, one in listed.items()}
     train, validation = made["train"], made.get("validation")
     if validation is None:
         # the larger part first: a class of one photo trains, for it cannot do both
@@ -83,123 +77,88 @@ def read(
     return Splits(labels, train, validation, made.get("test"), notes)
 
 
-def _folders(channels: dict[str, Path], notes: list[str]) -> dict[str, Path]:
-    """Split -> folder."""
-    photos = {name: path for name, path in channels.items() if name not in OTHER_CHANNELS}
-    found: dict[str, Path] = {}
-    for split, names in SPLITS.items():
-        given = [name for name in names if name in photos]
-        if len(given) > 1:
-            raise ChannelError(
-                f"channels {' and '.join(given)} both mean the {split} split", "give one of them"
-            )
-        if given:
-            found[split] = photos[given[0]]
-    if "train" not in found and len(photos) == 1:
-        name, found["train"] = next(iter(photos.items()))
-        notes.append(f"channel {name!r} is the only one, so it is taken for train")
-    if "train" not in found:
-        names_given = ", ".join(sorted(channels)) or "none"
-        raise ChannelError(f"no train channel; channels given: {names_given}")
-    inside, beside = _split_folders(found["train"])
-    if inside:
-        if beside:
-            notes.append(f"folders beside the splits ignored: {', '.join(map(shown, beside))}")
-        both = sorted((inside.keys() & found.keys()) - {"train"})
-        if both:
-            raise ChannelError(
-                f"{' and '.join(both)}: both a channel and a folder of the train channel",
-                "give each split once",
-            )
-        notes.append(f"the train channel holds the splits {', '.join(sorted(inside))}")
-        found.update(inside)
+def _listed(origins: dict[str, Origin], notes: list[str]) -> dict[str, Listed]:
+    """Split -> its photos. The train channel may name the classes of all."""
+    names = _class_names(origins["train"])
+    found = {}
+    for split in sorted(origins, key=list(SPLITS).index):
+        one = _list(split, origins[split], names, notes)
+        found[split] = replace(one, index=replace(one.index, sharded=origins[split].sharded))
+    several = [split for split, one in found.items() if one.index.multi_label]
+    if several and len(several) < len(found):
+        notes.append(f"{', '.join(several)}: several labels a photo, one in the other splits")
     return found
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
-    except NotADirectoryError as error:
-        raise ChannelError(f"{folder} is not a folder") from error
-    return [Path(path) for path in entries if not Path(path).name.startswith((".", "__"))]
+def _list(split: str, origin: Origin, names: Names, notes: list[str]) -> Listed:
+    content_type = ContentType.parse(origin.channel.content_type, split)
+    names = _class_names(origin) or names
+    if origin.folder is None:
+        spooled = pipe.spool(split, origin.channel)
+        folder = layout.empty(spooled.parent)
+        return pipe.read(Request(split, folder, content_type, names=names), spooled)
+    return formats.read(
+        Request(split, origin.folder, content_type, origin.lists, names, notes=notes)
+    )
 
 
-def _split_folders(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The splits inside one channel, also below one more folder, as archives are often packed; and
-    the names of other folders beside them. Two splits with classes inside are no coincidence, so
-    that `train`, `val` and `docs` are not taken for three classes."""
-    for candidate in [folder, *(_subfolders(folder) if len(_subfolders(folder)) == 1 else [])]:
-        names = {path.name.lower(): path for path in _subfolders(candidate)}
-        splits = {
-            split: names[name] for split, known in SPLITS.items() for name in known if name in names
-        }
-        beside = sorted(names.keys() - {path.name.lower() for path in splits.values()})
-        if "train" not in splits:
-            continue
-        if not beside or (len(splits) > 1 and all(map(_subfolders, splits.values()))):
-            return splits, beside
-    return {}, []
+def _class_names(origin: Origin) -> Names:
+    folder = origin.lists or origin.folder
+    return class_names.read(folder) if folder else {}
 
 
-def _classes(split: str, folder: Path, notes: list[str]) -> dict[str, list[str]]:
-    """Class -> photo paths relative to `folder`; classes without photos are left out and named."""
-    classes: dict[str, list[str]] = {}
-    ignored: list[str] = []
-    for class_folder in _subfolders(folder):
-        names = list(_photos(class_folder, folder, ignored))
-        # archives of a Mac spell an accented letter as two characters, others as one
-        label = shown(unicodedata.normalize("NFC", class_folder.name))
-        if names:
-            classes.setdefault(label, []).extend(names)
-        else:
-            notes.append(f"{split}/{label}: no photos in this folder, so no class")
-    if not classes:
-        flat = [path.name for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
-        seen = f"{len(flat)} photos lie in it without a class" if flat else "it holds no photos"
-        raise ChannelError(f"the {split} channel has no class folders: {seen} ({folder})")
-    if ignored:
-        some = ", ".join(map(shown, ignored[:5])) + (", ..." if len(ignored) > 5 else "")
-        notes.append(f"{split}: {len(ignored)} files that are no photos ignored: {some}")
-    return classes
-
-
-def _photos(class_folder: Path, root: Path, ignored: list[str]) -> Iterator[str]:
-    for parent, folders, files in os.walk(class_folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        for name in sorted(files):
-            path = os.path.relpath(os.path.join(parent, name), root)
-            suffix = os.path.splitext(name)[1].lower()
-            # objects in a bucket often have no extension: their bytes decide
-            if name.startswith("."):
-                continue
-            if suffix in EXTENSIONS or suffix in FOREIGN_IMAGES or not suffix:
-                yield path
-            else:
-                ignored.append(path)
-
-
-def _raise(error: OSError) -> None:
-    """A folder that may not be read is no empty one."""
-    raise error
-
-
-def _match_classes(
-    labels: list[str], listed: dict[str, dict[str, list[str]]], notes: list[str]
-) -> None:
-    """Classes are matched by name: an index would shift silently where a folder is missing."""
-    for split, classes in listed.items():
-        extra = sorted(classes.keys() - set(labels))
+def _match_classes(labels: list[str], listed: dict[str, Listed], notes: list[str]) -> None:
+    for split, one in listed.items():
+        extra = sorted(set(one.labels) - set(labels))
         if extra:
             raise DataError(
                 f"{split} has {len(extra)} classes that train has no photos of: "
                 f"{', '.join(extra[:10])}",
-                "add photos of them to train, or remove their folders",
+                "add photos of them to train, or remove them",
             )
-        missing = sorted(set(labels) - classes.keys())
+        missing = sorted(set(labels) - set(one.labels))
         if missing:
             notes.append(
                 f"{split} has no photos of {len(missing)} classes: {', '.join(missing[:10])}"
             )
+
+
+def union(lists: Sequence[list[str]]) -> list[str]:
+    """The labels of several hosts as one list, which keeps the order that each of them has: shards
+    may lack classes, and the class numbers of a manifest are no alphabet."""
+    after: dict[str, set[str]] = {label: set() for labels in lists for label in labels}
+    waits = dict.fromkeys(after, 0)
+    for labels in lists:
+        for before, label in zip(labels, labels[1:], strict=False):
+            if label not in after[before]:
+                after[before].add(label)
+                waits[label] += 1
+    ready = [(_natural(label), label) for label, count in waits.items() if not count]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, label = heapq.heappop(ready)
+        ordered.append(label)
+        for other in after[label]:
+            waits[other] -= 1
+            if not waits[other]:
+                heapq.heappush(ready, (_natural(other), other))
+    # hosts that contradict each other have no order to keep
+    return ordered if len(ordered) == len(after) else sorted(after)
+
+
+def _natural(label: str) -> tuple[int, str]:
+    return (int(label) if re.fullmatch("[0-9]{1,18}", label) else -1, label)
+
+
+def with_labels(splits: Splits, labels: list[str]) -> Splits:
+    """The same photos with targets into `labels`, which has all that a photo has."""
+    made = {split: relabelled(index, splits.labels, labels)
+            for split, index in splits.indexes.items()}  # fmt: skip
+    return replace(
+        splits, labels=labels, train=made["train"], validation=made["validation"],
+        test=made.get("test"),
+    )  # fmt: skip
 
 
 def check_classes(splits: Splits, counts: NDArray[np.int64] | None = None) -> None:
@@ -226,5 +185,4 @@ def subset(index: Index, fraction: float, seed: int) -> Index:
 
 def without(index: Index, bad: set[int]) -> Index:
     """The split without the samples at the positions `bad`."""
-    keep = np.asarray([at for at in range(len(index)) if at not in bad], np.int64)
-    return index.take(keep)
+    return index.take(np.setdiff1d(np.arange(len(index)), np.fromiter(bad, np.int64)))

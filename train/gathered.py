@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from container.failure import ChannelError
 from container.opt_ml import Job
 from train.batches import Share
-from train.channels import Splits
+from train.channels import Splits, union
 from train.distributed import Team
 from train.index import Index
 
@@ -21,15 +21,14 @@ class Gathered:
 
     def __init__(self, team: Team, job: Job) -> None:
         self.team, self.hosts = team, sorted(job.hosts)
-        self.shards = [job.channels[name] for name in job.sharded if name in job.channels]
 
     def sharded(self, index: Index) -> bool:
         """Whether every host has photos of its own in this split."""
-        return len(self.hosts) > 1 and any(index.root.is_relative_to(path) for path in self.shards)
+        return len(self.hosts) > 1 and index.sharded
 
     def labels(self, own: list[str]) -> list[str]:
         """Of all hosts: a shard may lack a class."""
-        return sorted({label for labels in self.team.gather(own) for label in labels})
+        return union(self.team.gather(own))
 
     def compare(self, splits: Splits) -> None:
         """Raises ChannelError, with the hosts named, where replicated photos differ."""

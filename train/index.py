@@ -1,11 +1,19 @@
-"""The samples of one split: paths and targets, a few bytes each, whatever the number of photos."""
+"""The samples of one split: names and targets, a few bytes each, whatever the number of photos."""
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from train.pieces import Pieces
+
+GATHERED = 65_536
+"""Names that are gathered at a time: places of single bytes take eight times the names' memory."""
+
+Targets = NDArray[np.int32] | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -17,14 +25,16 @@ class Index:
     root: Path
     names: NDArray[np.uint8]
     ends: NDArray[np.int64]
-    targets: NDArray[np.int32] | NDArray[np.uint8]
+    targets: Targets
     """The class of each sample; or samples x classes of 0 and 1, where they may have several."""
+    pieces: Pieces | None = None
+    """Where the photos lie, if not each in a file of its own."""
+    sharded: bool = False
+    """Whether every host of the job has photos of its own."""
 
     @classmethod
     def of(cls, channel: str, root: Path, samples: Iterable[tuple[str, int]]) -> "Index":
-        names = bytearray()
-        ends: list[int] = []
-        targets: list[int] = []
+        names, ends, targets = bytearray(), array("q"), array("i")
         for name, target in samples:
             names += name.encode("utf-8", "surrogateescape")
             ends.append(len(names))
@@ -32,9 +42,9 @@ class Index:
         return cls(
             channel,
             root,
-            np.frombuffer(bytes(names), np.uint8),
-            np.asarray(ends, np.int64),
-            np.asarray(targets, np.int32),
+            np.frombuffer(names, np.uint8),
+            np.frombuffer(ends, np.int64),
+            np.frombuffer(targets, np.int32),
         )
 
     @property
@@ -45,29 +55,56 @@ class Index:
         return len(self.targets)
 
     def name(self, position: int) -> str:
-        """Path relative to the channel, `class/photo.jpg`."""
+        """Path relative to the channel, `class/photo.jpg`, or `photos.tar/class/photo.jpg`."""
+        inner = self.raw_name(position).decode("utf-8", "surrogateescape")
+        return self.pieces.name(position, inner) if self.pieces else inner
+
+    def raw_name(self, position: int) -> bytes:
         start = int(self.ends[position - 1]) if position else 0
-        raw = self.names[start : int(self.ends[position])].tobytes()
-        return raw.decode("utf-8", "surrogateescape")
+        return self.names[start : int(self.ends[position])].tobytes()
 
     def read(self, position: int) -> bytes:
+        if self.pieces:
+            return self.pieces.read(self.root, position)
         return (self.root / self.name(position)).read_bytes()
 
     def stamp(self, position: int) -> tuple[int, int]:
         """Bytes and time of change in nanoseconds: others mean another photo."""
-        stat = (self.root / self.name(position)).stat()
-        return stat.st_size, stat.st_mtime_ns
+        path = self.pieces.path(position) if self.pieces else self.name(position)
+        stat = (self.root / path).stat()
+        size = int(self.pieces.length[position]) if self.pieces else stat.st_size
+        return size, stat.st_mtime_ns
 
     def take(self, positions: NDArray[np.int64]) -> "Index":
         """The samples at `positions`, in that order."""
-        named = Index.of(self.channel, self.root, ((self.name(int(at)), 0) for at in positions))
-        return replace(named, targets=self.targets[positions])
+        names, ends = _gather(self.names, self.ends, positions)
+        pieces = self.pieces.take(positions) if self.pieces else None
+        return replace(self, names=names, ends=ends, targets=self.targets[positions], pieces=pieces)
 
     def counts(self, classes: int) -> NDArray[np.int64]:
         """Samples of each class."""
         if self.multi_label:
             return np.asarray(self.targets.sum(0, dtype=np.int64))
         return np.bincount(self.targets, minlength=classes).astype(np.int64)
+
+
+def _gather(
+    names: NDArray[np.uint8], ends: NDArray[np.int64], positions: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The names at `positions` one after the other, and where they end."""
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
+    lengths = (ends - starts)[positions]
+    new_ends = np.cumsum(lengths)
+    gathered = np.empty(int(lengths.sum()), np.uint8)
+    for first in range(0, len(positions), GATHERED):
+        part = slice(first, first + GATHERED)
+        size = lengths[part]
+        before = new_ends[part] - size
+        places = np.arange(size.sum()) + np.repeat(
+            starts[positions[part]] - before + before[0], size
+        )
+        gathered[before[0] : before[0] + len(places)] = names[places]
+    return gathered, new_ends
 
 
 def shown(name: str) -> str:
@@ -79,17 +116,30 @@ def shown(name: str) -> str:
 
 
 def stratified(
-    targets: NDArray[np.int32] | NDArray[np.uint8], fraction: float, seed: int
+    targets: Targets, fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions in two parts, `fraction` of every class in the first; a class of at least two
-    samples has one in each part. Sorted, so that files are still read in order."""
+    samples has one in each part. Sorted, so that files are still read in order. A sample of several
+    classes counts for its rarest, and every class has at least one in the first part."""
     random = np.random.default_rng(seed)
-    first: list[NDArray[np.int64]] = []
-    second: list[NDArray[np.int64]] = []
-    for target in np.unique(targets):
-        members = random.permutation(np.flatnonzero(targets == target))
+    groups = _rarest(np.asarray(targets, np.uint8)) if targets.ndim == 2 else targets
+    chosen = np.zeros(len(targets), np.bool_)
+    for group in np.unique(groups):
+        members = random.permutation(np.flatnonzero(groups == group))
         count = round(len(members) * fraction)
         count = min(max(count, 1), max(len(members) - 1, 1)) if fraction < 1 else len(members)
-        first.append(members[:count])
-        second.append(members[count:])
-    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))
+        chosen[members[:count]] = True
+    if targets.ndim == 2:
+        for column in targets.T:
+            if column.any() and not column[chosen].any():
+                chosen[np.flatnonzero(column)[0]] = True
+    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+
+
+def _rarest(rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Of each sample's classes the one with the fewest samples; their number for none."""
+    by_count = np.argsort(rows.sum(0, dtype=np.int64), kind="stable").astype(np.int32)
+    groups = np.full(len(rows), len(by_count), np.int32)
+    for label in by_count[::-1]:  # the rarest is written last
+        groups[rows[:, label] == 1] = label
+    return groups

@@ -22,7 +22,7 @@ LISTED_CLASSES = 50
 
 def read_splits(job: Job, chosen: Hyperparameters, gathered: Gathered) -> Splits:
     """Lists and checks every photo, prints what was found. Raises ChannelError or DataError."""
-    splits = channels.read(job.channels, chosen.seed, gathered.labels)
+    splits = channels.read(job.inputs, chosen.seed, gathered.labels)
     gathered.compare(splits)
     for note in splits.notes:
         say(f"note: {note}")
@@ -82,4 +82,6 @@ def data_key(splits: Splits) -> str:
     for index in (splits.train, splits.validation):
         digest.update(index.names.tobytes())
         digest.update(index.targets.tobytes())
+        if index.pieces:
+            digest.update(index.pieces.length.tobytes())
     return digest.hexdigest()[:16]

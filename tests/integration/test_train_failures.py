@@ -12,7 +12,8 @@ import time
 import psutil
 import pytest
 
-from tests.tree import ROOT, Tree
+from tests import packed
+from tests.tree import ROOT, Tree, photo
 
 
 @pytest.fixture
@@ -65,11 +66,11 @@ def test_channel(tree):
     assert_failed(tree, tree.train(), "channel", "no train channel")
 
 
-def test_a_pipe_channel_is_named(tree):
-    tree.channel("train", 2)
+def test_a_pipe_of_photos_without_records_is_refused_with_what_would_work(tree):
+    packed.pipe(tree, "train", photo((200, 0, 0), 0))
     tree.config("inputdataconfig.json", {"train": {"TrainingInputMode": "Pipe"}})
 
-    assert_failed(tree, tree.train(), "channel", "use File or FastFile")
+    assert_failed(tree, tree.train(), "channel", "set RecordWrapperType to RecordIO")
 
 
 def test_hosts_that_do_not_hold_this_one(tree):

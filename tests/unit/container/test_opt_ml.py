@@ -1,11 +1,11 @@
-"""Where the platform's files say that scalars for TensorBoard belong."""
+"""What the platform's files say of channels, and of where scalars for TensorBoard belong."""
 
 import json
 
 import pytest
 
 from container.failure import ChannelError
-from container.opt_ml import Job
+from container.opt_ml import Channel, Job
 
 
 def read(root, text, environment=None):
@@ -42,3 +42,41 @@ def test_another_configuration_file_may_be_named(tmp_path):
 def test_a_configuration_that_names_no_folder_is_refused(tmp_path, text):
     with pytest.raises(ChannelError, match="tensorboardoutputconfig.json"):
         read(tmp_path, text)
+
+
+def inputs(root, settings):
+    (root / "input" / "config").mkdir(parents=True)
+    (root / "input" / "data" / "train").mkdir(parents=True)
+    (root / "input" / "config" / "inputdataconfig.json").write_text(json.dumps(settings))
+    return Job.read(root, {})
+
+
+def test_a_channels_settings_are_read_as_they_came(tmp_path):
+    job = inputs(tmp_path, {
+        "train": {"TrainingInputMode": "FastFile", "S3DistributionType": "ShardedByS3Key",
+                  "ContentType": "application/x-image", "RecordWrapperType": "None"},
+        "piped": {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO"},
+    })  # fmt: skip
+
+    data = tmp_path / "input" / "data"
+    assert job.inputs["train"] == Channel(
+        data / "train", "FastFile", "application/x-image", "None", "ShardedByS3Key"
+    )
+    assert job.inputs["train"].sharded
+    assert job.inputs["piped"] == Channel(data / "piped", "Pipe", record_wrapper="RecordIO")
+    assert job.inputs["piped"].piped
+    assert job.channels == {"train": data / "train"}
+
+
+def test_settings_may_be_missing_or_of_another_kind(tmp_path):
+    job = inputs(tmp_path, {"train": {"TrainingInputMode": None, "ContentType": 3}})
+
+    assert job.inputs == {"train": Channel(tmp_path / "input" / "data" / "train")}
+
+
+def test_every_channel_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ChannelError) as caught:
+        inputs(tmp_path, {"train": {"TrainingInputMode": "Tape"}, "test": {}})
+
+    assert caught.value.details[0].startswith("train: TrainingInputMode 'Tape' is not known")
+    assert caught.value.details[1] == f"test: no folder {tmp_path / 'input' / 'data' / 'test'}"

@@ -72,7 +72,7 @@ def test_hidden_files_markers_and_texts_are_no_photos_and_no_classes(tmp_path):
 
     assert splits.labels == ["ant", "bee"]
     assert names(splits.train) == [
-        "ant/1.jpg", "ant/no-extension", "ant/deep/2.PNG", "bee/1.jpeg", "bee/stray.gif",
+        "ant/1.jpg", "ant/deep/2.PNG", "ant/no-extension", "bee/1.jpeg", "bee/stray.gif",
     ]  # fmt: skip
     assert any("empty: no photos" in note for note in splits.notes)
     assert any("notes.txt" in note for note in splits.notes)
@@ -160,3 +160,30 @@ def test_a_class_folder_that_may_not_be_read_is_an_error_and_not_an_empty_class(
             channels.read({"train": folder}, seed=0)
     finally:
         os.seteuid(0)
+
+
+def test_a_part_of_photos_with_several_labels_keeps_every_class():
+    random = np.random.default_rng(1)
+    rows = (random.random((400, 6)) < [0.5, 0.3, 0.1, 0.05, 0.02, 0]).astype(np.uint8)
+    rows[7, 5] = 1
+
+    kept, rest = stratified(rows, 0.8, seed=0)
+
+    assert sorted([*kept, *rest]) == list(range(400))
+    assert rows[kept].any(0).all()
+    shares = rows[kept].sum(0)[:3] / rows.sum(0)[:3]
+    assert (abs(shares - 0.8) < 0.05).all()
+
+
+def test_taking_samples_moves_names_and_targets_together():
+    count = 70_000  # more than are gathered at a time
+    index = Index.of("train", Path("/"), ((f"{'x' * (at % 5)}{at}", at % 7) for at in range(count)))
+    positions = np.random.default_rng(0).permutation(count)[:66_000]
+
+    taken = index.take(positions)
+
+    assert names(taken.take(np.arange(65_530, 65_545))) == [
+        index.name(int(at)) for at in positions[65_530:65_545]
+    ]
+    assert (taken.targets == index.targets[positions]).all()
+    assert len(taken.take(np.zeros(0, np.int64))) == 0

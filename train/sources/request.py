@@ -1,0 +1,65 @@
+"""One split to be read: its files, and what the job says about them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from container.failure import ChannelError
+from train.sources.listing import Folder
+from train.sources.paths import Resolver
+from train.sources.samples import Names
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """Of a channel, as the job was given it: `application/x-recordio; label-format=class-id`."""
+
+    name: str = ""
+    class_ids: bool = False
+    """Whether lists of labels are class numbers, and not 0 and 1 per class."""
+
+    @classmethod
+    def parse(cls, text: str, channel: str) -> "ContentType":
+        """Raises ChannelError."""
+        name, *parameters = (part.strip().lower() for part in text.split(";"))
+        form = "multi-hot"
+        for parameter in filter(None, parameters):
+            key, _, value = parameter.partition("=")
+            if key.strip() == "label-format":
+                form = value.strip().strip('"')
+        if form not in ("multi-hot", "class-id"):
+            raise ChannelError(
+                f"{channel}: ContentType {text!r:.300} has label-format={form!r}",
+                "label-format is multi-hot or class-id",
+            )
+        return cls(name, form == "class-id")
+
+
+@dataclass(frozen=True)
+class Request:
+    split: str
+    folder: Folder
+    content_type: ContentType
+    lists: Folder | None = None
+    """Of the channel that holds the list of the photos, where it is one of its own."""
+    names: Names = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    """Of the format that was found: lists, records or archives at the top of the folder."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def class_ids(self) -> bool:
+        return self.content_type.class_ids
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        return Resolver(self.folder)
+
+    def list_path(self) -> Path:
+        """Of the one list. Raises ChannelError."""
+        if len(self.files) != 1:
+            raise ChannelError(
+                f"{self.split}: {len(self.files)} lists of photos: {', '.join(self.files[:5])}",
+                "give one list for a split",
+            )
+        return (self.lists or self.folder).path / self.files[0]
