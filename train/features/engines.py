@@ -129,10 +129,10 @@ class OpenvinoEngine:
     def __init__(
         self, backbone: Backbone, preprocessing: Preprocessing, dtype: str, batch: int
     ) -> None:
-        openvino = _openvino()
         side = preprocessing.image_size
         hint = {"float32": "f32", "bfloat16": "bf16"}[dtype]
         try:
+            openvino = _openvino()
             with torch.no_grad(), warnings.catch_warnings():
                 # the converter traces, which torch calls deprecated
                 warnings.simplefilter("ignore")

@@ -1,6 +1,7 @@
 """Where features are kept: a folder that outlives the job, if there is one with room."""
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -23,7 +24,8 @@ def roots(checkpoints: Path, needed: int) -> Iterator[Path]:
         yield Path(pool) / FOLDER
     if needed <= UPLOADED_BYTES:
         yield checkpoints / FOLDER
-    yield _private()
+    with contextlib.suppress(OSError):  # a read-only container may have no temporary folder
+        yield _private()
 
 
 def _private() -> Path:

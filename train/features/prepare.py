@@ -104,7 +104,7 @@ def _batches(
     size = "x".join(map(str, shape))
     took = f" in {seconds:.1f} s" if computed else ""
     say(f"features: {total} rows of {size} numbers, {computed} computed{took}, "
-        f"the others from {kept.folder}")  # fmt: skip
+        f"kept in {kept.folder}")  # fmt: skip
     made = {}
     for name, split in splits.items():
         found = np.stack([rows.find(ids) for ids in split.ids])
@@ -149,7 +149,7 @@ def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str
             reasons.append(str(error))
             continue
         return kept
-    raise StoreError("; ".join(reasons))
+    raise StoreError("; ".join(reasons) or "there is no folder that can be written")
 
 
 def _compute(
@@ -178,12 +178,13 @@ def _compute(
             loader = request.loaders.photos(split.index, split.augmentation)
             positions = np.setdiff1d(positions, list(split.bad))
             bar = Bar(f"features of {split.index.channel}", len(positions))
-            split.bad |= extract(
+            lost = extract(
                 engine, loader, positions, view, split.ids[view], kept,
                 request.should_stop, request.bad_files_seen, bar.advance,
             )  # fmt: skip
             bar.close()
-            computed += len(positions)
+            split.bad |= lost
+            computed += len(positions) - len(lost)
     finally:
         backbone.close()
     return computed, time.monotonic() - started
