@@ -20,7 +20,9 @@ from artifact import network as networks
 from container.opt_ml import Job
 from tests.tree import ROOT, Tree
 from train import hyperparameters, photos
+from train.distributed import ALONE
 from train.features import places
+from train.gathered import Gathered
 from train.interruption import Interruption
 from train.training import Training
 
@@ -188,7 +190,8 @@ def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, 
         )  # fmt: skip
         job = Job.read(tree.root, {})
         chosen, _ = hyperparameters.parse(job.hyperparameters)
-        run = Training(job, chosen, photos.read_splits(job, chosen), Interruption())
+        splits = photos.read_splits(job, chosen)
+        run = Training(job, chosen, splits, Interruption(), Gathered(ALONE, job))
         run.fit()
         return run.state.history[-1]["validation_top1_accuracy"]
 

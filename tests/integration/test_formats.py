@@ -10,6 +10,8 @@ from tests import packed
 from tests.tree import TINY, Tree
 from train import job as jobs
 from train import photos
+from train.distributed import ALONE
+from train.gathered import Gathered
 from train.interruption import Interruption
 from train.training import Training
 
@@ -23,7 +25,8 @@ def trained(tree, name, capsys):
     tree.config("hyperparameters.json", {**TINY, "augmentation": "crop"})
     job = Job.read(tree.root)
     chosen = jobs.read_hyperparameters(job)
-    training = Training(job, chosen, photos.read_splits(job, chosen), Interruption())
+    splits = photos.read_splits(job, chosen)
+    training = Training(job, chosen, splits, Interruption(), Gathered(ALONE, job))
     training.fit()
     training.scalars.close()
     lines = capsys.readouterr().out.splitlines()

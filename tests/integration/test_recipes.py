@@ -16,7 +16,9 @@ from tests import serving
 from tests.tree import COLOURS, TINY, Tree, photo
 from train import hyperparameters
 from train.channels import Splits
+from train.distributed import ALONE
 from train.finish import finish
+from train.gathered import Gathered
 from train.index import Index
 from train.interruption import Interruption
 from train.training import Training
@@ -73,7 +75,8 @@ def beside(left, right):
 def trained(root, splits, stop_at=None, **given):
     """One run in this process, to the end of its last epoch or its stop."""
     chosen, _ = hyperparameters.parse({**TINY, **given})
-    run = Training(Job.read(root), chosen, splits, Stopping(stop_at))
+    job = Job.read(root)
+    run = Training(job, chosen, splits, Stopping(stop_at), Gathered(ALONE, job))
     run.fit()
     return run
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from container.failure import HyperparameterError
@@ -128,6 +128,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw makes its tables
 @given(st.dictionaries(st.sampled_from([*FIELDS, "lr", "other"]), JSON, max_size=5))
 def test_any_json_either_parses_or_is_refused_with_a_reason(raw):
     try:
