@@ -1,18 +1,21 @@
 """The results of a made-up run at any number of classes: real photos, answers drawn at random."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tests.tree import photo
+from train import multi_label
 from train.answers import Answers
 from train.batches import MicroBatch, Spec
 from train.calibration import calibrate
 from train.channels import Splits
-from train.evaluate import Evaluation
+from train.evaluate import Evaluation, count_right
 from train.hyperparameters import Hyperparameters
 from train.index import Index
+from train.multi_label import MultiLabel
 from train.report.results import Results
 
 GROUP = 4
@@ -65,6 +68,33 @@ def answer(index: Index, logits: np.ndarray, classes: int) -> tuple[Answers, Eva
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (index.targets, logits.argmax(1)), 1)
     return made, Evaluation(1.234, confusion)
+
+
+def several(folder: Path, classes: int, per_class: int = 6) -> Results:
+    """Photos that have a label of their own and a second one, and a network that errs a little."""
+    single = results(folder, classes, per_class)
+    random = np.random.default_rng(1)
+    splits = multi_label.widened(single.splits, True)
+    for index in (splits.train, splits.validation):
+        rows = np.arange(len(index))
+        index.targets[rows, random.integers(0, classes, len(index))] = 1
+    targets = torch.from_numpy(splits.validation.targets)
+    noise = torch.from_numpy(random.normal(0, 2, targets.shape).astype(np.float32))
+    logits = 6 * targets.float() - 4 + noise
+    answers = Answers(len(targets), classes)
+    spec = Spec(0, 0, np.arange(len(targets)), len(targets), True)
+    answers(logits, MicroBatch(spec, torch.empty(0), targets))
+    counted = MultiLabel.empty(classes).plus(logits, targets, count_right(logits, targets))
+    metrics = {f"validation_{name}": value for name, value in counted.metrics().items()}
+    return replace(
+        single,
+        splits=replace(splits, test=splits.validation),
+        history=[{**seen, **metrics} for seen in single.history],
+        evaluation=Evaluation(0.2, counted.together, counted),
+        answers=answers,
+        calibration=None,
+        thresholds=counted.thresholds(),
+    )
 
 
 def _index(folder: Path, name: str, photos: list[bytes], classes: int, per_class: int) -> Index:

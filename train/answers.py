@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train import surprises
 from train.batches import MicroBatch
 from train.distributed import Team
 
@@ -28,15 +29,21 @@ class Answers:
         kept = -(-samples // self.stride)
         self._logits = np.zeros((kept, classes), np.float32)
         self._logits_targets = np.zeros(kept, np.int32)
+        self.surprises: surprises.Rows = np.zeros(0, surprises.SURPRISE)
+        """Where photos have several labels, which have no single answer to be right or wrong."""
 
     def __call__(self, logits: torch.Tensor, batch: MicroBatch) -> None:
-        if batch.targets.ndim != 1:
-            return  # photos with several labels have no single answer to be right or wrong
         rows, targets = logits.float().cpu(), batch.targets.numpy()
+        positions = batch.spec.positions
+        if len(positions) != len(targets):
+            positions = np.full(len(targets), UNKNOWN, np.int64)
+        if targets.ndim != 1:
+            new = surprises.of(torch.sigmoid(rows).numpy(), targets, positions)
+            self.surprises = surprises.most(np.concatenate([self.surprises, new]))
+            return
         probability, predicted = torch.softmax(rows, 1).max(1)
         here = slice(self.seen, self.seen + len(targets))
-        if len(batch.spec.positions) == len(targets):
-            self._integers[0, here] = batch.spec.positions
+        self._integers[0, here] = positions
         self._integers[1, here] = targets
         self._integers[2, here] = predicted.numpy()
         self._probability[here] = probability.numpy()
@@ -54,6 +61,8 @@ class Answers:
         are `shared` by all hosts: elsewhere they are of another host's index."""
         if not shared and team.host:
             self._integers[0] = UNKNOWN
+            self.surprises["position"] = UNKNOWN
+        self.surprises = surprises.most(np.concatenate(team.gather_arrays(self.surprises)))
         rows, row_targets = self.rows
         own = [self._integers[:, : self.seen].T, self.probability, rows, row_targets]
         integers, self._probability, self._logits, self._logits_targets = (

@@ -101,6 +101,7 @@ def _report(
         evaluation=evaluation,
         answers=answers,
         calibration=calibration,
+        thresholds=run.thresholds,
         bad_files=run.bad_files,
         environment=environment.describe(run.job.name, run.device, run.dtype),
     )

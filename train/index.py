@@ -81,6 +81,11 @@ class Index:
         pieces = self.pieces.take(positions) if self.pieces else None
         return replace(self, names=names, ends=ends, targets=self.targets[positions], pieces=pieces)
 
+    def members(self, label: int) -> NDArray[np.int64]:
+        """Positions of the samples of class `label`, or that have it among others."""
+        has = self.targets[:, label] == 1 if self.multi_label else self.targets == label
+        return np.flatnonzero(has)
+
     def counts(self, classes: int) -> NDArray[np.int64]:
         """Samples of each class."""
         if self.multi_label:

@@ -116,8 +116,8 @@ def test_every_planted_fault_is_found_by_name_and_nothing_else(planted):
     assert [names for names, _ in reported(tree, "huge")] == [["train/red/huge.png"]]
     assert [names for names, _ in reported(tree, "skew")] == [["rare"]]
     assert [names for names, _ in reported(tree, "few")] == [["rare"]]
-    assert [names for names, _ in reported(tree, "missing")] == [["Blue ", "rare"]]
-    assert [names for names, _ in reported(tree, "label")] == [["Blue ", "blue"]]
+    assert [names for names, _ in reported(tree, "missing")] == [["Blue", "rare"]]
+    assert [names for names, _ in reported(tree, "label")] == [["Blue", "blue"]]
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -190,8 +190,9 @@ def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, 
         )  # fmt: skip
         job = Job.read(tree.root, {})
         chosen, _ = hyperparameters.parse(job.hyperparameters)
-        splits = photos.read_splits(job, chosen)
-        run = Training(job, chosen, splits, Interruption(), Gathered(ALONE, job))
+        gathered = Gathered(ALONE, job)
+        splits = photos.read_splits(job, chosen, gathered)
+        run = Training(job, chosen, splits, Interruption(), gathered)
         run.fit()
         return run.state.history[-1]["validation_top1_accuracy"]
 

@@ -101,6 +101,7 @@ def several(tmp_path_factory):
 
 def test_several_labels_are_learned_and_measured(several):
     root, run = several
+    assert "<h2>Labels</h2>" in (root / "output" / "data" / "report.html").read_text()
 
     evaluation = json.loads((root / "output" / "data" / "evaluation.json").read_text())
     assert evaluation["mean_average_precision"] > 0.9

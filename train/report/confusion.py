@@ -114,9 +114,11 @@ def heat(confusion: Counts, classes: NDArray[np.int64]) -> Html:
     )
 
 
-def named(confusion: Counts, classes: NDArray[np.int64], labels: list[str]) -> Html:
-    """A table with names and counts: rows are true classes."""
-    totals = np.maximum(confusion.sum(1), 1)
+def named(
+    confusion: Counts, classes: NDArray[np.int64], labels: list[str], of: Counts | None = None
+) -> Html:
+    """A table with names and counts: rows are true classes, of which there are `of` photos."""
+    totals = np.maximum(confusion.sum(1) if of is None else of, 1)
     head = join(fill('<th scope="col">$name</th>', name=labels[each]) for each in classes)
     rows = []
     for row in classes:

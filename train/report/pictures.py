@@ -13,7 +13,6 @@ import numpy as np  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
 from artifact.preprocess import Preprocessing, fit, open_photo  # noqa: E402
-from train.evaluate import Evaluation  # noqa: E402
 from train.index import Index  # noqa: E402
 from train.report.results import Results  # noqa: E402
 
@@ -29,13 +28,15 @@ def write(folder: Path, results: Results) -> None:
     curves(folder / "curves.png", results.history, results.best_epoch)
     contact_sheet(folder / "samples.png", results.splits.train, results.labels, 0)
     title = f"{split}: {evaluation.top1_accuracy:.1%} of {evaluation.images} photos right"
-    confusion_matrix(folder / "confusion_matrix.png", evaluation, results.labels, title)
+    if results.multi_label:
+        title = f"{split}: labels (columns) given to photos that have a label (rows)"
+    confusion_matrix(folder / "confusion_matrix.png", results, title)
 
 
-def confusion_matrix(path: Path, evaluation: Evaluation, labels: list[str], title: str) -> None:
+def confusion_matrix(path: Path, results: Results, title: str) -> None:
     """Rows are normalised: the colour is the share of a true class's images."""
-    counts = evaluation.confusion
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    counts, labels = results.evaluation.confusion, results.labels
+    shares = counts / np.maximum(results.photos_per_class[:, None], 1)
     marked = len(labels) <= MARKED_CLASSES
     side = min(4 + 0.45 * len(labels), 16) if marked else 12
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
@@ -80,8 +81,7 @@ def contact_sheet(path: Path, index: Index, labels: list[str], seed: int) -> Non
     sheet = Image.new("RGB", (COLUMNS * CELL, len(shown) * row_height), "white")
     pen = ImageDraw.Draw(sheet)
     for row, label in enumerate(shown):
-        has = index.targets[:, row] == 1 if index.multi_label else index.targets == row
-        members = np.flatnonzero(has)
+        members = index.members(row)
         picked = random.choice(members, min(COLUMNS, len(members)), replace=False)
         pen.text((4, row * row_height + 2), f"{label} ({len(members)} photos)", fill="black")
         for column, position in enumerate(sorted(picked)):

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from train.answers import Answers
 from train.calibration import Calibration
 from train.channels import Splits
@@ -24,12 +27,24 @@ class Results:
     evaluation: Evaluation
     answers: Answers
     calibration: Calibration | None
+    thresholds: list[float] = field(default_factory=list)
+    """Per label, from which probability on it is given; where photos have several."""
     bad_files: dict[str, list[str]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
         return self.splits.labels
+
+    @property
+    def multi_label(self) -> bool:
+        return self.evaluation.several is not None
+
+    @property
+    def photos_per_class(self) -> NDArray[np.int64]:
+        """Of `split`; of several labels, those that have the label."""
+        per_class = self.evaluation.per_class(self.labels)
+        return np.array([each["images"] for each in per_class.values()], np.int64)
 
     @property
     def evaluated(self) -> Index:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from train.hyperparameters import Hyperparameters
 from train.index import Index, shown
-from train.report import charts, confusion
+from train.report import charts, confusion, several
 from train.report.charts import Line
 from train.report.page import Html, Section, fill, join, number, paragraph, percent, table
 from train.report.photos import Thumbnails
@@ -25,20 +26,9 @@ SHORT_TABLE = 20
 
 def lead(results: Results) -> Html:
     """What one looks for first."""
-    evaluation, best = results.evaluation, results.best_epoch
-    low, high = interval(evaluation.top1_accuracy, evaluation.images)
-    cards: list[tuple[str, object, str]] = [
-        (f"accuracy on {results.split}", percent(evaluation.top1_accuracy),
-         f"95% interval {low:.1%} to {high:.1%}"),
-        (f"loss on {results.split}", number(evaluation.loss), f"{evaluation.images:,} photos"),
-        ("best epoch", best if best is not None else "–", f"of {len(results.history)}"),
-        ("classes", f"{len(results.labels):,}",
-         f"guessing the largest: {_largest(results):.1%}"),
-    ]  # fmt: skip
-    if results.calibration is not None:
-        after = results.calibration.after[results.split]
-        scale = f"temperature {results.calibration.fit.temperature:.3g}"
-        cards.append(("calibration error", percent(after.ece), scale))
+    best = results.best_epoch
+    cards = several.cards(results) if results.multi_label else _cards(results)
+    cards.append(("best epoch", best if best is not None else "–", f"of {len(results.history)}"))
     made = join(
         fill("<div><dt>$name</dt><dd>$value<small>$note</small></dd></div>",
              name=name, value=value, note=note)
@@ -46,6 +36,23 @@ def lead(results: Results) -> Html:
     )  # fmt: skip
     what = f"{results.chosen.network}, {len(results.splits.train):,} training photos"
     return join([paragraph(what, "soft"), fill('<dl class="cards">$cards</dl>', cards=made)])
+
+
+def _cards(results: Results) -> list[tuple[str, object, str]]:
+    evaluation = results.evaluation
+    low, high = interval(evaluation.top1_accuracy, evaluation.images)
+    cards: list[tuple[str, object, str]] = [
+        (f"accuracy on {results.split}", percent(evaluation.top1_accuracy),
+         f"95% interval {low:.1%} to {high:.1%}"),
+        (f"loss on {results.split}", number(evaluation.loss), f"{evaluation.images:,} photos"),
+        ("classes", f"{len(results.labels):,}",
+         f"guessing the largest: {_largest(results):.1%}"),
+    ]  # fmt: skip
+    if results.calibration is not None:
+        after = results.calibration.after[results.split]
+        scale = f"temperature {results.calibration.fit.temperature:.3g}"
+        cards.append(("calibration error", percent(after.ece), scale))
+    return cards
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
@@ -101,7 +108,7 @@ def _samples(train: Index, labels: list[str], thumbnails: Thumbnails) -> Html:
     classes = np.unique(np.linspace(0, len(labels) - 1, SAMPLED_CLASSES).round().astype(int))
     parts = []
     for each in classes:
-        members = np.flatnonzero(train.targets == each)
+        members = train.members(int(each))
         picked = members[:: max(1, len(members) // PER_CLASS)][:PER_CLASS]
         photos = [thumbnails.figure(train, int(at), "") for at in picked]
         name = fill("<h3>$label</h3>", label=labels[each])
@@ -132,6 +139,7 @@ def training(results: Results) -> Section | None:
     figures = [
         figure("Loss", both[0], low=0.0),
         figure("Top-1 accuracy", both[1]),
+        *(_of_labels(figure, line) if results.multi_label else ()),
         figure("Learning rate", [line("last of the epoch", "learning_rate")], low=0.0),
         figure("Images per second", [line("training", "images_per_second")], low=0.0),
         figure("Share of the time spent waiting for photos",
@@ -142,6 +150,14 @@ def training(results: Results) -> Section | None:
     return Section(
         "Training", join([lead, fill('<div class="charts">$all</div>', all=join(figures))])
     )
+
+
+def _of_labels(
+    figure: Callable[[str, list[Line]], Html], line: Callable[[str, str], Line]
+) -> list[Html]:
+    names = {"mean average precision": "mean_average_precision", "F1, macro": "macro_f1"}
+    drawn = [line(name, f"validation_{key}") for name, key in names.items()]
+    return [figure("Labels of validation photos", drawn)]
 
 
 def _waiting(results: Results) -> str:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.report import mistakes, page, sections
+from train.report import mistakes, page, sections, several
 from train.report.page import Section
 from train.report.photos import Thumbnails
 from train.report.results import Results
@@ -33,6 +33,7 @@ def write_evaluation(path: Path, results: Results) -> None:
         "calibration": results.calibration and results.calibration.as_dict(),
         "per_class": evaluation.per_class(labels),
         "labels": labels,
+        **({"thresholds": results.thresholds} if results.multi_label else {}),
         "confusion": evaluation.confusion.tolist(),
     }
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -55,16 +56,25 @@ def title(results: Results) -> str:
 
 def contents(results: Results, findings: Sequence[Section]) -> list[Section]:
     thumbnails = Thumbnails()
-    # the photos that are looked at most are made first: they share a budget
-    wrong = [mistakes.pairs(results, thumbnails), mistakes.certain(results, thumbnails)]
     every = [
         sections.training(results),
-        sections.confusions(results),
-        *wrong,
-        sections.classes(results),
+        *(_labels(results, thumbnails) if results.multi_label else _classes(results, thumbnails)),
         sections.calibration(results),
         sections.data(results, thumbnails),
         *findings,
         sections.job(results),
     ]
     return [section for section in every if section is not None]
+
+
+# the photos that are looked at most are made first: they share a budget
+
+
+def _classes(results: Results, thumbnails: Thumbnails) -> list[Section | None]:
+    wrong = [mistakes.pairs(results, thumbnails), mistakes.certain(results, thumbnails)]
+    return [sections.confusions(results), *wrong, sections.classes(results)]
+
+
+def _labels(results: Results, thumbnails: Thumbnails) -> list[Section | None]:
+    wrong = several.surprises(results, thumbnails)
+    return [several.labels(results), wrong, several.together(results)]

@@ -5,7 +5,7 @@ import torch
 
 from artifact.preprocess import Preprocessing
 from tests import make
-from train import answers
+from train import answers, surprises
 from train.answers import UNKNOWN, Answers
 from train.batches import MicroBatch, Photos, Spec
 from train.index import Index
@@ -59,6 +59,33 @@ def test_photos_with_several_labels_are_not_answers_of_one():
     made(torch.zeros(2, 3), batch([0, 1], [[1, 0, 1], [0, 0, 1]]))
 
     assert len(made) == 0
+
+
+def test_of_several_labels_the_most_certain_mistakes_of_either_kind_are_kept():
+    made = Answers(400, 3)
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (400, 3)).astype(np.float32)
+    targets = random.integers(0, 2, (400, 3))
+
+    for start in range(0, 400, 7):
+        here = slice(start, start + 7)
+        positions = np.arange(400)[here]
+        made(torch.from_numpy(logits[here]), batch(positions, targets[here].tolist()))
+
+    for has, sign in ((0, 1), (1, -1)):
+        rows = made.surprises[made.surprises["has"] == has]
+        wrong = np.sort(sign * logits[targets == has])[::-1][: surprises.MOST]
+        kept = sign * logits[rows["position"], rows["label"]]
+        assert np.array_equal(kept, wrong)
+        assert (targets[rows["position"], rows["label"]] == has).all()
+
+
+def test_a_network_that_is_right_about_every_label_surprises_nobody():
+    made = Answers(2, 2)
+
+    made(torch.tensor([[5.0, -5], [-5, 5]]), batch([0, 1], [[1, 0], [0, 1]]))
+
+    assert not len(made.surprises)
 
 
 def test_a_photo_that_cannot_be_decoded_moves_no_other_ones_place(tmp_path):

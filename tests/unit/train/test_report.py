@@ -1,5 +1,6 @@
 """The report's parts: nothing of a name becomes markup, and any number of classes fits in."""
 
+import json
 import re
 
 import numpy as np
@@ -27,6 +28,24 @@ def test_the_page_is_bounded_at_any_number_of_classes(tmp_path, classes):
         assert f"<h2>{title}</h2>" in text
     assert "://" not in text
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.parametrize("classes", [2, 24, 400])
+def test_several_labels_have_sections_of_their_own(tmp_path, classes):
+    results = reports.several(tmp_path, classes, max(2, 100 // classes))
+
+    write.write(tmp_path, results)
+
+    text = (tmp_path / "report.html").read_text()
+    assert 10_000 < len(text.encode()) < MOST_BYTES
+    for title in ("Training", "Labels", "Most certain mistakes", "Labels together", "Data", "Job"):
+        assert f"<h2>{title}</h2>" in text
+    assert "<h2>Confusion matrix</h2>" not in text
+    for words in ("mean average precision on test", "Labels of validation photos", "threshold"):
+        assert words in text
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert len(written["thresholds"]) == classes
+    assert (tmp_path / "confusion_matrix.png").stat().st_size > 5000
 
 
 def test_names_are_text_wherever_they_stand(tmp_path):
