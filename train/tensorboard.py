@@ -65,3 +65,4 @@ class Scalars:
     def close(self) -> None:
         if self._writer is not None and not self._off:
             self._writer.close()
+        self._off = True
