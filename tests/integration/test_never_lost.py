@@ -71,7 +71,8 @@ class Job:
 def timeless(tree):
     """What the model says of its quality, without how fast it got there."""
     metrics = tree.description["metrics"]
-    del metrics["best_epoch"]["images_per_second"]
+    for speed in ("images_per_second", "data_wait_share"):
+        del metrics["best_epoch"][speed]
     return metrics
 
 
