@@ -23,8 +23,9 @@ def finish(run: Training) -> None:
         run.trained.load_state_dict(run.best, strict=True)
     else:  # stopped in the first epoch
         run.average.exchange()
-    evaluation, split, answers = _final_evaluation(run)
-    calibration = _calibrate(run, split, answers)
+    with run.watchdog.watching("the final evaluation"):
+        evaluation, split, answers = _final_evaluation(run)
+        calibration = _calibrate(run, split, answers)
     run.hook.close()
     if run.scalars is None:
         return  # what all processes have learned, the leader writes

@@ -1,9 +1,7 @@
 """The pieces of one training run, and what the loop tells them."""
 
 import torch
-from torch import nn
 
-from artifact import network as networks
 from artifact.preprocess import Preprocessing
 from container.failure import InterruptedFailure
 from container.opt_ml import Job
@@ -14,15 +12,14 @@ from train import (
     device,
     ema,
     handover,
-    incremental,
     loaders,
     loop,
     loss,
     multi_label,
     optimizer,
     photos,
-    pretrained,
     search_range,
+    start,
 )
 from train.answers import Answers
 from train.batches import Batches
@@ -41,12 +38,6 @@ from train.saving import Saving
 from train.tensorboard import Scalars
 from train.waiting import Timed
 from train.watchdog import Watchdog
-
-NOT_IDENTITY = (
-    "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
-    "bad_file_limit", "data_policy", "test_fraction", "checkpoint_minutes", "stall_seconds",
-)  # fmt: skip
-"""Hyperparameters that change nothing in the weights: a run continues across them."""
 
 
 class Training:
@@ -71,7 +62,7 @@ class Training:
         self.bad_files: dict[str, list[str]] = {}
         self.best: dict[str, torch.Tensor] | None = None
         torch.manual_seed(chosen.seed)
-        self.network = self._build()
+        self.network = start.network(chosen, self.labels)
         # of a frozen backbone nothing changes: checkpoints and best weights are those of the rest
         frozen = chosen.fine_tune == "head"
         self.trained = tail.tail(self.network) if frozen else self.network
@@ -122,36 +113,19 @@ class Training:
         self.hook.register(self.network, self.criterion)
         self.bar: Bar | None = None
 
-    def _build(self) -> nn.Module:
-        chosen = self.chosen
-        made = networks.build(
-            chosen.network, len(self.labels), chosen.hidden_units, chosen.image_size
-        )
-        if chosen.fine_tune == "head":
-            made.requires_grad_(False)
-            networks.head(made).requires_grad_(True)
-        return made
+    def _start_from_pretrained(self) -> None:
+        start.weights(
+            self.network, self.job, self.chosen, self.preprocessing, self.labels,
+            self.interruption, self.team,
+        )  # fmt: skip
 
     def _find_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The leader's newest of this very run: of what was asked for, not of what `auto` found."""
-        asked = self.chosen.as_written()
-        identity = {k: v for k, v in asked.items() if k not in NOT_IDENTITY}
-        identity |= {"labels": self.labels, "data": self.gathered.key(photos.data_key(self.splits))}
-        identity |= {"backbone": self.backbone}
-        identity |= incremental.identity(self.job.channels)
-        paths = self.job.paths
-        self.store = checkpoint.Store(
-            paths.checkpoints, identity, say, paths.output / ".checkpoints", self.job.name
-        )
+        """The leader's newest."""
+        data = self.gathered.key(photos.data_key(self.splits))
+        self.store = start.store(self.job, self.chosen, self.labels, data, self.backbone)
         self.keeps_checkpoints = self.team.leads and self.store.writable()
         found = self.store.load() if self.keeps_checkpoints else None
         return handover.checkpoint(self.team, found)
-
-    def _start_from_pretrained(self) -> None:
-        """Only the leader reads weights: other hosts need not have them."""
-        if self.team.leads:
-            self._load_pretrained()
-        handover.weights(self.team, self.network)
 
     def _saving(self) -> Saving:
         """Raises DiskFullError where checkpoints and model would not fit the volume."""
@@ -180,21 +154,6 @@ class Training:
             folder,
         )
         say(line)
-
-    def _load_pretrained(self) -> None:
-        chosen, channel = self.chosen, self.job.channels.get("pretrained")
-        earlier = self.job.channels.get(incremental.CHANNEL)
-        if earlier is not None:
-            incremental.load(self.network, chosen, self.preprocessing, earlier, self.labels, say)
-            return
-        if chosen.pretrained:
-            with self.interruption.unprotected():  # a download may take minutes
-                pretrained.load(self.network, chosen.network, channel, self.labels, say)
-        elif channel is not None:
-            say("warning: pretrained=false, so the pretrained channel is not read")
-        if not chosen.pretrained and chosen.fine_tune == "head":
-            say("warning: the backbone is random and frozen (pretrained=false, fine_tune=head); "
-                "set fine_tune=all to train it")  # fmt: skip
 
     @property
     def thresholds(self) -> list[float]:
@@ -323,9 +282,10 @@ class Training:
         )  # fmt: skip
 
     def fit(self) -> None:
-        self._take_features()
-        self.timed = Timed(self.loaders.train)
-        self._find_learning_rate()
+        with self.watchdog.watching("what comes before the first step"):
+            self._take_features()
+            self.timed = Timed(self.loaders.train)
+            self._find_learning_rate()
         self.team.seed(self.chosen.seed, self.state.step)
         with self.watchdog.watching():
             self._fit()

@@ -50,6 +50,7 @@ class Watchdog:
     ) -> None:
         self._output, self._where, self._rescue = output, where, rescue
         self._fixed = stall_seconds
+        self._what = ""
         self._beats = 0
         self._beat_at = time.monotonic()
         self._more = 0.0
@@ -74,7 +75,9 @@ class Watchdog:
         return max(LEAST_SECONDS, MEDIANS * statistics.median([*self._intervals])) + self._more
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self, what: str = "") -> Iterator[None]:
+        """`what` is done meanwhile, if it is not the run's steps."""
+        self._what = what
         ended = threading.Event()
         self._beat_at = time.monotonic()
         thread = threading.Thread(target=self._watch, args=(ended,), name="watchdog", daemon=True)
@@ -99,15 +102,15 @@ class Watchdog:
                 beats, idle, told = self._beats, 0.0, False
             elif not told and idle > self.window():
                 told = True
-                show_stacks(f"stall: no step for {idle:.0f} s in {self._where()}")
+                show_stacks(f"stall: no step for {idle:.0f} s in {self._what or self._where()}")
             elif told and idle > 2 * self.window():
                 self._end(idle)
 
     def _end(self, idle: float) -> None:
         reason = failure.reason(
             StalledError(
-                f"no step for {idle:.0f} s in {self._where()}; the log has the stacks of all "
-                "threads and loading processes"
+                f"no step for {idle:.0f} s in {self._what or self._where()}; the log has the "
+                "stacks of all threads and loading processes"
             )
         )
         failure.write(self._output, reason)
