@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torchvision import models
+
+from artifact.vision import models
 
 SMALL_CNN = "small_cnn"
 

@@ -6,6 +6,7 @@ Prints one JSON object: the distance of each engine from the recorded float32 pr
 with the reason on standard error where the artifact does not load or does not answer.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -36,4 +37,6 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    gc.freeze()  # or the interpreter looks for cycles among torch's objects, for a second
+    sys.exit(code)

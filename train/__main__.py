@@ -1,5 +1,6 @@
 """The training program: reads the job at the edge, runs it, and turns any error into a reason."""
 
+import gc
 import os
 import sys
 import traceback
@@ -34,4 +35,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # or the interpreter looks for cycles among torch's objects, for a second
+    sys.exit(code)

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from artifact.preprocess import Pixels, Preprocessing, fit
+from artifact.vision import transforms
 
 Augment = Callable[[Image.Image], Pixels]
 

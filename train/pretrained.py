@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from torchvision import models
 
 from artifact import archive
 from artifact.network import SMALL_CNN, head_path
+from artifact.vision import models
 from container.failure import PretrainedError
 from train import published
 

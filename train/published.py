@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import models
 
 from artifact import network as networks
+from artifact.vision import models
 
 CLASSES = 1000
 """Of ImageNet, which all of them were trained on."""

@@ -79,3 +79,17 @@ def test_a_program_does_not_load_what_it_does_not_need(module, absent):
     )
 
     assert not absent & set(done.stdout.split())
+
+
+def test_torchvision_comes_without_the_compiler_and_works_with_it():
+    program = """
+import sys, torch
+from artifact.vision import models
+assert "torch._dynamo" not in sys.modules
+from torchvision.ops import RoIAlign
+box = torch.tensor([[0.0, 0, 0, 4, 4]])
+assert RoIAlign(2, 1.0, 1)(torch.ones(1, 1, 8, 8), box).eq(1).all()
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2)).eq(1).all()
+assert torch._dynamo.utils.is_compile_supported("cpu") in (True, False)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
