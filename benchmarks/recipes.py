@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,13 @@ RECIPES: dict[str, dict[str, str]] = {
 }
 TRANSFER_FRACTION = 0.05
 """Of the train photos of the second half of the classes: where transfer is for, photos are few."""
-PARTS = ("ablation", "scratch", "transfer")
+THINNED = 10
+"""Of the first half of the classes one train photo in so many is left; the test photos all are."""
+SKEWED = {
+    "as declared": {},
+    "class weighting balanced": {"class_weighting": "balanced"},
+}
+PARTS = ("ablation", "skew", "scratch", "transfer")
 GOAL, GOAL_SECONDS = 0.70, 1200
 
 
@@ -62,6 +69,12 @@ def main() -> None:
         if "ablation" in options.parts:
             whole["ablation"] = {
                 name: bench.job(f"ablation: {name}", RECIPES[name]) for name in options.recipes
+            }
+        if "skew" in options.parts:
+            rare = bench.labels[: len(bench.labels) // 2]
+            whole["skew"] = {
+                name: bench.job(f"skewed classes: {name}", changed, thinned=rare)
+                for name, changed in SKEWED.items()
             }
         if "scratch" in options.parts:
             seen = bench.job("from scratch", {"epochs": str(options.scratch_epochs)})
@@ -127,10 +140,11 @@ class Bench:
         changed: dict[str, str],
         labels: list[str] | None = None,
         pretrained: Path | None = None,
+        thinned: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Accuracy on the test photos of `labels`, seconds, and images/s of the last epoch."""
         base = self.scratch / f"job-{next(self._numbers)}"
-        self._channels(base, labels or self.labels, pretrained)
+        self._channels(base, labels or self.labels, pretrained, thinned)
         hyperparameters = {**BASE, "epochs": str(self.epochs), **changed}
         config = base / "input" / "config"
         config.mkdir(parents=True)
@@ -148,12 +162,20 @@ class Bench:
         say(f"{title}: {seen['test_top1_accuracy']:.4f} after {seconds:.0f} s")
         return seen
 
-    def _channels(self, base: Path, labels: list[str], pretrained: Path | None) -> None:
+    def _channels(
+        self, base: Path, labels: list[str], pretrained: Path | None, thinned: Sequence[str]
+    ) -> None:
         for split in ("train", "test"):
             folder = base / "input" / "data" / split
             folder.mkdir(parents=True)
             for label in labels:
-                (folder / label).symlink_to(self.photos / split / label, target_is_directory=True)
+                photos = self.photos / split / label
+                if split == "train" and label in thinned:
+                    (folder / label).mkdir()
+                    for path in sorted(photos.iterdir())[::THINNED]:
+                        (folder / label / path.name).symlink_to(path)
+                else:
+                    (folder / label).symlink_to(photos, target_is_directory=True)
         if pretrained is not None:
             (base / "input" / "data" / "pretrained").symlink_to(pretrained)
 
@@ -205,6 +227,7 @@ def say(line: str) -> None:
 def rows(whole: dict[str, Any]) -> list[list[str]]:
     lines = [["", "test accuracy", "test loss", "seconds", "images/s"]]
     named = dict(whole.get("ablation", {}))
+    named |= {f"skewed classes: {name}": seen for name, seen in whole.get("skew", {}).items()}
     if "scratch" in whole:
         named[f"from scratch, {whole['scratch']['epochs']} epochs"] = whole["scratch"]
     named |= {f"transfer: {name}": seen for name, seen in whole.get("transfer", {}).items()}

@@ -251,9 +251,6 @@ class Training:
         chosen = self.chosen
         if chosen.fine_tune != "head" or not chosen.feature_cache:
             return
-        if self.team.world > 1:
-            say("features: none are kept, for several processes train")
-            return
         if chosen.changes_every_photo:
             say(f"features: none are kept, for {chosen.changes_every_photo} needs the photos")
             return
@@ -262,7 +259,8 @@ class Training:
             return
         request = features.Request(
             self.network, self.backbone, chosen, self.preprocessing, self.device, self.dtype,
-            self.loaders, self.job.paths.checkpoints, self.should_stop, self.bad_files_seen,
+            self.loaders, self.job.paths.checkpoints, self.gathered, self.should_stop,
+            self.bad_files_seen,
         )  # fmt: skip
         try:
             made = features.prepare(request, training=self.state.epoch < chosen.epochs)

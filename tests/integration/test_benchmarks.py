@@ -178,7 +178,7 @@ def archive(tmp_path):
 
 
 def test_recipes_ends_with_the_accuracy_of_every_job(archive):
-    parts = "ablation,scratch,transfer" if os.environ.get("SOAK") else "ablation"
+    parts = "ablation,skew,scratch,transfer" if os.environ.get("SOAK") else "ablation"
     tiny = ("--epochs", "1", "--scratch-epochs", "1", "--recipes", "test-time flip")
 
     done = run("recipes", str(archive), *tiny, "--parts", parts)

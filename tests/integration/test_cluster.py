@@ -165,7 +165,36 @@ def whole(finished, chosen, folder):
         yield made
 
 
-def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts):
+def rows(hosts):
+    """Per host, the rows of features that it has, and those that it computed."""
+    said = [re.search(r"features: (\d+) rows of .*, (\d+) computed", hosts.log(number))
+            for number in range(len(hosts.trees))]  # fmt: skip
+    return [tuple(map(int, one.groups())) for one in said]
+
+
+def test_each_host_computes_a_part_of_the_features_and_has_all_of_them(hosts, tmp_path):
+    chosen = {**HEAD, "augmentation": "none", "feature_cache": "true"}
+    alone = Tree(tmp_path / "alone")
+    photos(alone)
+    assert alone.train(**chosen).returncode == 0
+
+    hosts.start(**chosen)
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+
+    assert rows(hosts) == [(78, 39), (78, 39)]
+    one, two = weights(alone), weights(hosts.trees[0])
+    for name, value in one.items():
+        assert torch.allclose(value.double(), two[name].double(), atol=1e-4), name
+    assert not (hosts.trees[1].root / "checkpoints").exists()
+
+    hosts.start(**{**chosen, "learning_rate": "0.002"})  # a host gives the other what it has kept
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+
+    assert rows(hosts) == [(78, 0), (78, 0)]
+
+
+@pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "hidden_units": "[16]"}])
+def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, more):
     settings = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
     parts = [("red", "green"), ("blue",)]
     for number, (tree, labels) in enumerate(zip(hosts.trees, parts, strict=True)):
@@ -173,10 +202,12 @@ def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts):
         tree.channel("train", 5 if number else 20, {label: COLOURS[label] for label in labels})
         tree.config("inputdataconfig.json", {"train": settings, "validation": {}})
 
-    hosts.start(epochs="4")
+    hosts.start(epochs="4", **more)
     codes = hosts.wait()
 
     assert codes == [0, 0], hosts.log(0) + hosts.log(1)
+    if more:
+        assert rows(hosts) == [(40 + 18, 40 + 9), (5 + 18, 5 + 9)]
     described = hosts.trees[0].description
     assert described["labels"] == ["blue", "green", "red"]
     assert described["training"]["train_images"] == 45

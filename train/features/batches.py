@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.batches import MicroBatch, Spec, schedule_epoch, steps_per_epoch
+from train.batches import MicroBatch, Share, Spec
 from train.features.store import Rows
 from train.index import Index
 
@@ -27,8 +27,10 @@ class FeatureBatches:
         dtype: torch.dtype,
         batch_size: int,
         seed: int,
+        share: Share,
     ) -> None:
         self.index = index
+        self.share = share
         self.batch_size = batch_size
         self._rows, self._places, self._bad = rows, places, bad
         self._dtype, self._seed = dtype, seed
@@ -37,21 +39,19 @@ class FeatureBatches:
 
     @property
     def steps(self) -> int:
-        return steps_per_epoch(len(self.index), self.batch_size)
+        return self.share.steps(self.batch_size)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         """Shuffled; each photo in a view that seed and epoch choose."""
         views = self._views(epoch)
-        samples, micro = len(self.index), min(self.batch_size, self.micro)
-        for spec in schedule_epoch(samples, self.batch_size, micro, self._seed, epoch):
+        micro = min(self.batch_size, self.micro)
+        for spec in self.share.epoch(self.batch_size, micro, self._seed, epoch):
             if spec.step >= first_step:
                 yield self._batch(spec, views[spec.positions])
 
     def in_order(self) -> Iterator[MicroBatch]:
-        samples = len(self.index)
-        for step, start in enumerate(range(0, samples, self.micro)):
-            positions = np.arange(start, min(start + self.micro, samples))
-            yield self._batch(Spec(0, step, positions, samples, True), np.zeros_like(positions))
+        for spec in self.share.in_order(self.micro):
+            yield self._batch(spec, np.zeros_like(spec.positions))
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.float()

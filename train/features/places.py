@@ -1,7 +1,6 @@
 """Where features are kept: a folder that outlives the job, if there is one with room."""
 
 import atexit
-import contextlib
 import os
 import shutil
 import tempfile
@@ -17,19 +16,23 @@ UPLOADED_BYTES = 1 << 30
 of 10,000 photos are 80 MB there, a tenth of the photos; far beyond, computing anew is quicker."""
 
 
-def roots(checkpoints: Path, needed: int) -> Iterator[Path]:
+def roots(checkpoints: Path | None, private: Path | None, needed: int) -> Iterator[Path]:
     """The best first; `needed` bytes at most will lie there."""
     pool = os.environ.get(WARM_POOL)
     if pool:
         yield Path(pool) / FOLDER
-    if needed <= UPLOADED_BYTES:
+    if checkpoints is not None and needed <= UPLOADED_BYTES:
         yield checkpoints / FOLDER
-    with contextlib.suppress(OSError):  # a read-only container may have no temporary folder
-        yield _private()
+    if private is not None:
+        yield private
 
 
-def _private() -> Path:
-    """Of this job alone: a shared name among temporary files could be anybody's."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-"))
+def private() -> Path | None:
+    """Of this job alone, for a shared name among temporary files could be anybody's. None where
+    there is no such folder, as in a read-only container."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-"))
+    except OSError:
+        return None
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from artifact.preprocess import Preprocessing
@@ -15,8 +16,10 @@ from train.features import engines, photo_ids, places, store, tail
 from train.features.batches import FeatureBatches
 from train.features.engines import Plan, UnfitError
 from train.features.extract import extract
+from train.features.peers import Peers, agreed
 from train.features.photo_ids import Ids
 from train.features.store import Store, StoreError
+from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.loaders import Loaders
@@ -36,6 +39,7 @@ class Request:
     dtype: torch.dtype
     loaders: Loaders
     checkpoints: Path
+    gathered: Gathered
     should_stop: Callable[[], bool]
     bad_files_seen: Callable[[Index, list[str]], None]
 
@@ -45,6 +49,7 @@ class Split:
     """The photos of one split in all their views."""
 
     index: Index
+    peers: Peers
     augmentation: str
     ids: list[Ids]
     """One per view."""
@@ -60,7 +65,7 @@ def prepare(request: Request, training: bool) -> Loaders | None:
     shape = tail.shape(chosen.network, chosen.image_size)
     try:
         splits = _splits(request, training)
-        for plan in engines.plans(request.device, request.dtype, flops):
+        for plan in _plans(request, flops):
             try:
                 made = _batches(request, plan, shape, splits)
             except UnfitError as error:
@@ -71,6 +76,16 @@ def prepare(request: Request, training: bool) -> Loaders | None:
     except StoreError as error:
         say(f"warning: no features are kept, every epoch computes them anew: {error}")
     return None
+
+
+def _plans(request: Request, flops: int) -> list[Plan]:
+    """Those of every process: rows of two kinds of arithmetic would be two networks'."""
+    own = engines.plans(request.device, request.dtype, flops)
+    known = [set(names) for names in request.gathered.team.gather([plan.name for plan in own])]
+    plans = [plan for plan in own if all(plan.name in names for names in known)]
+    if not plans:
+        raise StoreError("the hosts' processors compute in different ways")
+    return plans
 
 
 def _splits(request: Request, training: bool) -> dict[str, Split]:
@@ -86,18 +101,25 @@ def _splits(request: Request, training: bool) -> dict[str, Split]:
         if same is not None and augmentation == "none":
             splits[name] = same  # without a test split the validation photos are both
             continue
-        bar = Bar(f"hashing {index.channel}", len(index))
-        ids = photo_ids.of(index, bar.advance, request.should_stop)
+        peers = Peers(request.gathered, index)
+        own = index.take(peers.part(np.arange(len(index))))
+        bar = Bar(f"hashing {index.channel}", len(own))
+        hashed = agreed(request.gathered.team, photo_ids.of, own, bar.advance, request.should_stop)
         bar.close()
+        ids = np.concatenate(peers.arrays(hashed))
         changed = [photo_ids.of_view(ids, augmentation, chosen.seed, view) for view in range(views)]
-        splits[name] = Split(index, augmentation, changed)
+        splits[name] = Split(index, peers, augmentation, changed)
     return splits
 
 
 def _batches(
     request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str, Split]
 ) -> dict[str, FeatureBatches]:
-    kept = _open(request, plan, shape, splits)
+    team = request.gathered.team
+    own = places.private() if team.local_rank == 0 else None
+    said = team.gather([team.host, None if own is None else str(own)])
+    private = next((Path(path) for host, path in said if host == team.host and path), None)
+    kept = agreed(team, _open, request, plan, shape, splits, private)
     computed, seconds = _compute(request, plan, kept, splits)
     rows = kept.rows()
     total = sum(map(len, _every(splits)))
@@ -109,13 +131,17 @@ def _batches(
     for name, split in splits.items():
         found = np.stack([rows.find(ids) for ids in split.ids])
         lost = set(np.flatnonzero((found < 0).any(0)).tolist()) - split.bad.keys()
-        if lost:
-            raise StoreError(f"{len(lost)} rows have vanished from {kept.folder}")
+        agreed(team, _refuse, lost, kept)
         made[name] = FeatureBatches(
             split.index, rows, found, split.bad, getattr(torch, plan.dtype),
-            request.chosen.batch_size, request.chosen.seed,
+            request.chosen.batch_size, request.chosen.seed, split.peers.share,
         )  # fmt: skip
     return made
+
+
+def _refuse(lost: set[int], kept: Store) -> None:
+    if lost:
+        raise StoreError(f"{len(lost)} rows have vanished from {kept.folder}")
 
 
 def _distinct(splits: dict[str, Split]) -> list[Split]:
@@ -127,7 +153,13 @@ def _every(splits: dict[str, Split]) -> list[Ids]:
     return [ids for split in _distinct(splits) for ids in split.ids]
 
 
-def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str, Split]) -> Store:
+def _open(
+    request: Request,
+    plan: Plan,
+    shape: tuple[int, ...],
+    splits: dict[str, Split],
+    private: Path | None,
+) -> Store:
     """The store in the best folder that has room for what is missing. Raises StoreError."""
     record = store.record(plan.dtype, shape)
     key = {
@@ -138,7 +170,9 @@ def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str
     }
     every = _every(splits)
     reasons = []
-    for root in places.roots(request.checkpoints, sum(map(len, every)) * record.itemsize):
+    # the platform uploads the checkpoints of every host to one place: the leader's host is enough
+    checkpoints = request.checkpoints if request.gathered.team.host == 0 else None
+    for root in places.roots(checkpoints, private, sum(map(len, every)) * record.itemsize):
         kept = Store(root, key, record, say)
         try:
             kept.open()
@@ -155,26 +189,45 @@ def _open(request: Request, plan: Plan, shape: tuple[int, ...], splits: dict[str
 def _compute(
     request: Request, plan: Plan, kept: Store, splits: dict[str, Split]
 ) -> tuple[int, float]:
-    """How many rows were missing and are there now, and the seconds that they took."""
-    rows = kept.rows()
-    wanted = [
-        (split, view, positions)
-        for split in _distinct(splits)
-        for view, ids in enumerate(split.ids)
-        if len(positions := np.flatnonzero(rows.find(ids) < 0))
+    """How many rows were missing and this process has computed, and the seconds that they took."""
+    team, started = request.gathered.team, time.monotonic()
+    every = [
+        (split, view, ids) for split in _distinct(splits) for view, ids in enumerate(split.ids)
     ]
-    if not wanted:
-        return 0, 0.0
+    wanted = [(split, view, split.peers.missing(ids, kept)) for split, view, ids in every]
+    parts = [(split, view, split.peers.part(positions)) for split, view, positions in wanted]
     missing = sum(len(positions) for _, _, positions in wanted)
-    size = missing * kept.record.itemsize / 1e6
-    say(f"features: {missing} rows to compute by {plan.name}, {size:.1f} MB, into {kept.folder}")
-    started, computed = time.monotonic(), 0
+    computed = 0
+    if missing:
+        size = missing * kept.record.itemsize / 1e6
+        say(
+            f"features: {missing} rows to compute by {plan.name}, {size:.1f} MB, into {kept.folder}"
+        )
+        computed = agreed(team, _extract, request, plan, kept, parts)
+    for split in _distinct(splits):
+        for lines in split.peers.values(list(split.bad.items())):
+            split.bad |= dict(lines)
+    for split, _, ids in every:
+        split.peers.exchange(ids, kept)
+    return computed, time.monotonic() - started
+
+
+def _extract(
+    request: Request,
+    plan: Plan,
+    kept: Store,
+    parts: list[tuple[Split, int, NDArray[np.int64]]],
+) -> int:
+    """The rows that are this process's to compute; returns their number."""
+    if not any(len(positions) for _, _, positions in parts):
+        return 0
     request.network.eval()
     backbone = tail.Backbone(request.network)
+    computed = 0
     try:
-        loader = request.loaders.photos(wanted[0][0].index, "none")
+        loader = request.loaders.photos(parts[0][0].index, "none")
         engine = engines.build(plan, backbone, request.preprocessing, request.device, loader.micro)
-        for split, view, positions in wanted:
+        for split, view, positions in parts:
             loader = request.loaders.photos(split.index, split.augmentation)
             positions = np.setdiff1d(positions, list(split.bad))
             bar = Bar(f"features of {split.index.channel}", len(positions))
@@ -187,4 +240,4 @@ def _compute(
             computed += len(positions) - len(lost)
     finally:
         backbone.close()
-    return computed, time.monotonic() - started
+    return computed

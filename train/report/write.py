@@ -34,9 +34,12 @@ def write_evaluation(path: Path, results: Results) -> None:
         "per_class": evaluation.per_class(labels),
         "labels": labels,
         **({"thresholds": results.thresholds} if results.multi_label else {}),
-        "confusion": evaluation.confusion.tolist(),
     }
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    # a line per row: of a thousand classes a line per number would be a million lines
+    rows = ",\n  ".join(json.dumps(row) for row in evaluation.confusion.tolist())
+    text = text.removesuffix("\n}") + f',\n "confusion": [\n  {rows}\n ]\n}}\n'
+    path.write_text(text, encoding="utf-8")
 
 
 def write_page(path: Path, results: Results, findings: Sequence[Section] = ()) -> None:

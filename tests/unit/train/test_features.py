@@ -13,7 +13,7 @@ from artifact import network as networks
 from artifact.preprocess import Preprocessing
 from tests.tree import photo
 from train import batches, checkpoint, loop, optimizer
-from train.batches import Loader, Photos
+from train.batches import Loader, Photos, Share
 from train.evaluate import StopRequestedError, evaluate
 from train.features import engines, photo_ids, places, store, tail
 from train.features.batches import FeatureBatches
@@ -201,12 +201,13 @@ def test_the_warm_pools_folder_comes_first_and_much_is_not_uploaded(tmp_path, mo
     monkeypatch.setenv(places.WARM_POOL, str(tmp_path / "pool"))
     checkpoints = tmp_path / "checkpoints"
 
-    few, many = (list(places.roots(checkpoints, needed)) for needed in (1 << 20, 2 << 30))
+    private = tmp_path / "private"
+    few, many = (list(places.roots(checkpoints, private, needed)) for needed in (1 << 20, 2 << 30))
 
     assert few[:2] == [tmp_path / "pool" / "features", checkpoints / "features"]
     assert checkpoints / "features" not in many
-    assert many[0] == few[0]
-    assert len(many) == 2
+    assert many == [few[0], private]
+    assert list(places.roots(None, None, 1)) == [few[0]]
 
 
 # what computes
@@ -301,7 +302,10 @@ class FeatureRun:
         rows = self.kept.rows()
         places = np.stack([rows.find(ids) for ids in every])
         dtype = getattr(torch, self.dtype)
-        return FeatureBatches(self.index, rows, places, bad, dtype, self.chosen.batch_size, 3)
+        return FeatureBatches(
+            self.index, rows, places, bad, dtype, self.chosen.batch_size, 3,
+            Share((len(self.index),)),
+        )  # fmt: skip
 
     def should_stop(self):
         self.questions += 1

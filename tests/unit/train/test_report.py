@@ -30,6 +30,16 @@ def test_the_page_is_bounded_at_any_number_of_classes(tmp_path, classes):
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+def test_the_confusion_matrix_is_a_line_per_class(tmp_path):
+    results = reports.results(tmp_path, 40)
+
+    write.write_evaluation(tmp_path / "evaluation.json", results)
+
+    text = (tmp_path / "evaluation.json").read_text()
+    assert json.loads(text)["confusion"] == results.evaluation.confusion.tolist()
+    assert len(text.splitlines()) < 600
+
+
 @pytest.mark.parametrize("classes", [2, 24, 400])
 def test_several_labels_have_sections_of_their_own(tmp_path, classes):
     results = reports.several(tmp_path, classes, max(2, 100 // classes))
