@@ -193,7 +193,7 @@ def test_each_host_computes_a_part_of_the_features_and_has_all_of_them(hosts, tm
     assert rows(hosts) == [(78, 0), (78, 0)]
 
 
-@pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "hidden_units": "[16]"}])
+@pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "learning_rate": "0.02"}])
 def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, more):
     settings = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
     parts = [("red", "green"), ("blue",)]
