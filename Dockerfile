@@ -80,7 +80,7 @@ ARG PRETRAINED=
 ARG PRETRAINED_INDEX=
 WORKDIR /build
 # no more than it needs, so that nothing else makes it download again
-COPY artifact/__init__.py artifact/network.py artifact/
+COPY artifact/__init__.py artifact/network.py artifact/vision.py artifact/
 COPY train/__init__.py train/bake.py train/published.py train/schema.py train/
 RUN python -m train.bake "$PRETRAINED" /opt/pretrained
 

@@ -24,9 +24,10 @@ from artifact.preprocess import Preprocessing
 from benchmarks import photos, result, setting
 from container import cluster, resources
 from train import device as devices
-from train.batches import Photos, Spec, schedule_epoch
+from train.batches import Photos
 from train.distributed import join
 from train.index import Index
+from train.schedule import Spec, schedule_epoch
 
 CLASSES = 100
 MIB = 1 << 20

@@ -24,12 +24,13 @@ from artifact.network import normalise
 from artifact.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from container.opt_ml import Job
 from train import device, loaders, loop, optimizer, photos
-from train.batches import Batches, MicroBatch, schedule_epoch
+from train.batches import Batches, MicroBatch
 from train.distributed import ALONE
 from train.evaluate import Evaluation
 from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
+from train.schedule import schedule_epoch
 
 
 class Held:

@@ -9,7 +9,7 @@ import torch
 from tests.tree import photo
 from train import multi_label
 from train.answers import Answers
-from train.batches import MicroBatch, Spec
+from train.batches import MicroBatch
 from train.calibration import calibrate
 from train.channels import Splits
 from train.evaluate import Evaluation, count_right
@@ -17,6 +17,7 @@ from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.multi_label import MultiLabel
 from train.report.results import Results
+from train.schedule import Spec
 
 GROUP = 4
 """Classes that are taken for one another."""

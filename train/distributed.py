@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from container.failure import PeerLostError
-from train.batches import Share
+from train.schedule import Share
 
 TIMEOUT = timedelta(minutes=30)
 """Of one message. Dead processes and hosts are noticed by the supervisors, long before; this is for

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from container.failure import ChannelError
 from container.opt_ml import Job
-from train.batches import Share
 from train.channels import Splits, union
 from train.distributed import Team
 from train.index import Index
+from train.schedule import Share
 
 
 class Gathered:

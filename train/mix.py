@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from train.batches import Spec
+from train.schedule import Spec
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 Mixing = Callable[[torch.Tensor, torch.Tensor, Spec], Pair]

@@ -18,13 +18,14 @@ from torch import nn
 
 from container.failure import NonFiniteLossError
 from train import loop, optimizer
-from train.batches import Batches, MicroBatch, steps_per_epoch
+from train.batches import Batches, MicroBatch
 from train.distributed import Team
 from train.evaluate import Evaluation, StopRequestedError
 from train.hyperparameters import FIELDS, Hyperparameters
 from train.index import Index
 from train.mix import Mixing
 from train.progress import say
+from train.schedule import steps_per_epoch
 from train.schema import AUTO
 
 SMALLEST_BATCH, LARGEST_BATCH, LARGEST_GPU_BATCH = 8, 128, 512

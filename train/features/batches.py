@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.batches import MicroBatch, Share, Spec
+from train.batches import MicroBatch
 from train.features.store import Rows
 from train.index import Index
+from train.schedule import Share, Spec
 
 CHUNK_BYTES = 16 << 20
 """Most bytes of rows in memory at a time; the rest stays on disk."""

@@ -7,8 +7,9 @@ from artifact.preprocess import Preprocessing
 from tests import make
 from train import answers, surprises
 from train.answers import UNKNOWN, Answers
-from train.batches import MicroBatch, Photos, Spec
+from train.batches import MicroBatch, Photos
 from train.index import Index
+from train.schedule import Spec
 
 
 def batch(positions, targets):

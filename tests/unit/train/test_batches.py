@@ -9,8 +9,9 @@ from artifact.preprocess import Preprocessing
 from container.failure import SharedMemoryError, classify
 from tests.tree import photo
 from train import batches
-from train.batches import Loader, Photos, micro_sizes, plan, schedule_epoch, steps_per_epoch
+from train.batches import Loader, Photos, plan
 from train.index import Index
+from train.schedule import micro_sizes, schedule_epoch, steps_per_epoch
 
 
 @pytest.mark.parametrize(

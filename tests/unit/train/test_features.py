@@ -13,7 +13,7 @@ from artifact import network as networks
 from artifact.preprocess import Preprocessing
 from tests.tree import photo
 from train import batches, checkpoint, loop, optimizer
-from train.batches import Loader, Photos, Share
+from train.batches import Loader, Photos
 from train.evaluate import StopRequestedError, evaluate
 from train.features import engines, photo_ids, places, store, tail
 from train.features.batches import FeatureBatches
@@ -23,6 +23,7 @@ from train.features.store import Store, StoreError
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.loss import CrossEntropyLoss
+from train.schedule import Share
 
 CPU = torch.device("cpu")
 RULES = Preprocessing.for_size(32)

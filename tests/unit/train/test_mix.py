@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.batches import Spec
 from train.mix import Mix
+from train.schedule import Spec
 
 
 def spec(step=0, first=7):

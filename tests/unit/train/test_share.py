@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.batches import Share, schedule_epoch
+from train.schedule import Share, schedule_epoch
 
 
 def shares(samples, parts):
