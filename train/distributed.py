@@ -149,7 +149,7 @@ class Team:
         counts = torch.cat([torch.tensor(list(sums), device=device), used.float()])
         with _talking(self.rank):
             sum_in_buckets([counts, *weighted, *(p.grad for p in parameters if p.grad is not None)])
-        combined: list[float] = counts[: len(sums)].tolist()
+            combined: list[float] = counts[: len(sums)].tolist()  # on a GPU this is what waits
         if total := combined[-2]:
             for buffer, value in zip(noted, weighted, strict=True):
                 buffer.copy_(value / total)
@@ -189,9 +189,21 @@ def _described(name: str, tensor: torch.Tensor) -> list[Any]:
     return [name, list(tensor.shape), str(tensor.dtype).removeprefix("torch.")]
 
 
+class _Messages:
+    """How many this process is in the midst of."""
+
+    under_way = 0
+
+
+def waiting() -> bool:
+    """Whether this process is talking to the others, and so may be waiting for them."""
+    return _Messages.under_way > 0
+
+
 @contextmanager
 def _talking(rank: int) -> Iterator[None]:
     """An error between the processes is a consequence of one's death, not a defect of this one."""
+    _Messages.under_way += 1
     try:
         yield
     except RuntimeError as error:
@@ -199,6 +211,8 @@ def _talking(rank: int) -> Iterator[None]:
         if isinstance(error, dist.DistError) or CONNECTION_WORDS.search(str(error)):
             raise PeerLostError(f"rank {rank} lost the others: {words}") from error
         raise
+    finally:
+        _Messages.under_way -= 1
 
 
 def statistics(network: nn.Module) -> list[torch.Tensor]:

@@ -14,6 +14,7 @@ from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
 from train.index import Index
 from train.progress import say
+from train.schedule import Share
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Loaders:
     test: Batches
     """Of the validation split where there is no test split."""
     photos: Callable[[Index, str], Loader]
-    """For one pass over any photos, in order, with an augmentation."""
+    """For one pass over chosen photos with an augmentation, by this process alone."""
 
 
 def make(
@@ -55,16 +56,15 @@ def make(
     )
     pin = target.type == "cuda"
 
-    def one_pass(index: Index, augmentation: str) -> Loader:
+    def one_pass(index: Index, augmentation: str, share: Share | None = None) -> Loader:
         photos = Photos(index, preprocessing, augmentation, chosen.seed)
-        return Loader(
-            photos, evaluated, evaluated, plan, pin=pin, stay=False, share=gathered.share(index)
-        )
+        return Loader(photos, evaluated, evaluated, plan, pin=pin, stay=False, share=share)
 
     augmented = Photos(
         splits.train, preprocessing, chosen.resolved_augmentation, chosen.seed,
         chosen.random_erasing,
     )  # fmt: skip
+    tested = splits.test or splits.validation
     return Loaders(
         train=Loader(
             augmented,
@@ -75,7 +75,7 @@ def make(
             stay=True,
             share=gathered.share(splits.train),
         ),
-        validation=one_pass(splits.validation, "none"),
-        test=one_pass(splits.test or splits.validation, "none"),
+        validation=one_pass(splits.validation, "none", gathered.share(splits.validation)),
+        test=one_pass(tested, "none", gathered.share(tested)),
         photos=one_pass,
     )

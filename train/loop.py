@@ -93,6 +93,7 @@ def fit(
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
     with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
+    scaler.scale(torch.zeros((), device=device))  # a process may have no photo in the first update
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
         batches.micro = state.micro_batch or batches.micro
@@ -103,10 +104,11 @@ def fit(
         update, begun, short = Update(), None, False
         for batch in batches.epoch(state.epoch, state.step_in_epoch):
             stop = events.should_stop()
+            # also before a stop: the others may be in the midst of the update that is dropped
+            begun = begun or remember(network, device)
             if not stop:
                 if batch.bad:
                     events.bad_files_seen(batches.index, batch.bad)
-                begun = begun or remember(network, device)
                 if trainable(batch, network):
                     try:
                         learn(

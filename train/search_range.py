@@ -166,7 +166,7 @@ def _test(
 ) -> tuple[float, bool]:
     """The rate, and whether a stop has cut the test."""
     low, high = RANGES[chosen.optimizer]
-    probe = Probe(should_stop)
+    probe, micro = Probe(should_stop), batches.micro
     # dropout, too, is the same in every test, and the run's own is left where it was
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(chosen.seed)
@@ -175,9 +175,10 @@ def _test(
             loop.fit(
                 own, criterion, optimizer.make(chosen, own), copy.deepcopy(scaler),
                 lambda step: low * (high / low) ** (step / (UPDATES - 1)),
-                Endless(batches, batches.index, batches.micro), loop.State(), probe, epochs=1,
+                Endless(batches, batches.index), loop.State(), probe, epochs=1,
                 patience=0, fine_tune=chosen.fine_tune, device=device, autocast=autocast, mix=mix,
             )  # fmt: skip
+    batches.micro = micro  # the run finds its own, and its checkpoints know it
     rates = [low * (high / low) ** (step / (UPDATES - 1)) for step in range(UPDATES)]
     return choose(rates, probe.losses), should_stop()
 
@@ -240,7 +241,14 @@ class Endless:
 
     batches: Batches
     index: Index
-    micro: int
+
+    @property
+    def micro(self) -> int:
+        return self.batches.micro
+
+    @micro.setter
+    def micro(self, size: int) -> None:
+        self.batches.micro = size
 
     @property
     def steps(self) -> int:

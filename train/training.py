@@ -10,6 +10,7 @@ from train import (
     budget,
     checkpoint,
     device,
+    distributed,
     ema,
     handover,
     loaders,
@@ -136,6 +137,7 @@ class Training:
             self.chosen.stall_seconds,
             lambda: f"epoch {self.state.epoch + 1}, step {self.state.step + 1}",
             lambda: self.saving.writer.drain(timeout=10),
+            distributed.waiting,
         )
         return Saving(
             self.store if self.keeps_checkpoints else None,
@@ -254,7 +256,8 @@ class Training:
         if chosen.changes_every_photo:
             say(f"features: none are kept, for {chosen.changes_every_photo} needs the photos")
             return
-        if not isinstance(self.hook, debug.NoHook):
+        # only the leader has a hook, and all must do the same
+        if self.team.from_leader(not isinstance(self.hook, debug.NoHook)):
             say("features: none are kept, for the Debugger's hook looks into the backbone")
             return
         request = features.Request(

@@ -39,7 +39,8 @@ def listen() -> None:
 class Watchdog:
     """`alive` is called at every micro-batch, inside `watching`. After a window without it the
     stacks are logged, after a second one the job ends, once `rescue` has had a moment to finish
-    what is being written. `stall_seconds` is the window, 0 for one that the run's own pace sets."""
+    what is being written. While the process is `excused`, waiting for others who have watchdogs of
+    their own, no time passes. `stall_seconds` is the window, 0 for one of the run's own pace."""
 
     def __init__(
         self,
@@ -47,8 +48,10 @@ class Watchdog:
         stall_seconds: float,
         where: Callable[[], str],
         rescue: Callable[[], object],
+        excused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._output, self._where, self._rescue = output, where, rescue
+        self._excused = excused
         self._fixed = stall_seconds
         self._what = ""
         self._beats = 0
@@ -94,7 +97,7 @@ class Watchdog:
         while not ended.wait(tick):
             now = time.monotonic()
             # time in which this thread did not run either is a container's that was paused
-            idle += min(now - before, 2 * tick)
+            idle += 0.0 if self._excused() else min(now - before, 2 * tick)
             before = now
             if beats != self._beats:
                 if told:
@@ -113,7 +116,7 @@ class Watchdog:
                 "stacks of all threads and loading processes"
             )
         )
-        failure.write(self._output, reason)
+        failure.write(failure.folder(self._output), reason)
         with suppress(Exception):
             self._rescue()
         show_stacks(reason)

@@ -193,6 +193,14 @@ def test_each_host_computes_a_part_of_the_features_and_has_all_of_them(hosts, tm
     assert rows(hosts) == [(78, 0), (78, 0)]
 
 
+def test_a_hook_of_the_leader_keeps_all_hosts_from_features(hosts):
+    hosts.start(**{**HEAD, "feature_cache": "true", "epochs": "2", "debug_save_interval": "5"})
+
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+    for number in (0, 1):
+        assert "features: none are kept, for the Debugger's hook" in hosts.log(number)
+
+
 @pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "learning_rate": "0.02"}])
 def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, more):
     settings = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
@@ -208,6 +216,10 @@ def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, m
     assert codes == [0, 0], hosts.log(0) + hosts.log(1)
     if more:
         assert rows(hosts) == [(40 + 18, 40 + 9), (5 + 18, 5 + 9)]
+        hosts.start(epochs="5", **more)  # only the first host has kept its rows
+        assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+        assert rows(hosts) == [(40 + 18, 0), (5 + 18, 5)]
+        return
     described = hosts.trees[0].description
     assert described["labels"] == ["blue", "green", "red"]
     assert described["training"]["train_images"] == 45

@@ -137,6 +137,19 @@ def test_a_stop_while_features_are_computed_keeps_them(tmp_path):
     assert 0 < rest < total == 300
 
 
+def test_a_job_that_has_ended_may_be_started_again(made, tmp_path):
+    tree = copy(made[0], tmp_path / "ml")
+    first = tree.train(**HEAD)
+    assert computed(first) == (75, 75)
+    before = weights(tree)
+
+    again = tree.train(**HEAD)
+
+    assert again.returncode == 0, again.stderr
+    assert "resume: epoch 4" in again.stdout or "epoch=" not in again.stdout
+    assert all(torch.equal(value, before[name]) for name, value in weights(tree).items())
+
+
 def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(made, tmp_path):
     tree = copy(made[0], tmp_path / "ml")
     (tree.root / "checkpoints").write_text("no folder")

@@ -58,7 +58,7 @@ class Split:
 
 
 def prepare(request: Request, training: bool) -> Loaders | None:
-    """Batches of features in the photos' place: of the test split alone where no `training` is left
+    """Batches of features in the photos' place: of the train split only where `training` is left
     to do. None where they cannot be kept. Raises StopRequestedError; what was computed is kept."""
     chosen, loaders = request.chosen, request.loaders
     flops = devices.forward_flops(chosen.network, chosen.image_size)
@@ -71,8 +71,7 @@ def prepare(request: Request, training: bool) -> Loaders | None:
             except UnfitError as error:
                 say(f"note: {plan.engine} computes no features of {chosen.network}: {error}")
                 continue
-            return Loaders(**{"train": loaders.train, "validation": loaders.validation, **made},
-                           photos=loaders.photos)  # fmt: skip
+            return Loaders(**{"train": loaders.train, **made}, photos=loaders.photos)
     except StoreError as error:
         say(f"warning: no features are kept, every epoch computes them anew: {error}")
     return None
@@ -90,11 +89,14 @@ def _plans(request: Request, flops: int) -> list[Plan]:
 
 def _splits(request: Request, training: bool) -> dict[str, Split]:
     chosen, loaders = request.chosen, request.loaders
-    given = {"test": (loaders.test.index, "none", 1)}
+    # calibration asks for the validation photos even where no training is left to do
+    given = {
+        "test": (loaders.test.index, "none", 1),
+        "validation": (loaders.validation.index, "none", 1),
+    }
     if training:
         augmentation = chosen.resolved_augmentation
         given["train"] = (loaders.train.index, augmentation, chosen.resolved_views)
-        given["validation"] = (loaders.validation.index, "none", 1)
     splits: dict[str, Split] = {}
     for name, (index, augmentation, views) in given.items():
         same = next((split for split in splits.values() if split.index is index), None)
@@ -173,7 +175,7 @@ def _open(
     # the platform uploads the checkpoints of every host to one place: the leader's host is enough
     checkpoints = request.checkpoints if request.gathered.team.host == 0 else None
     for root in places.roots(checkpoints, private, sum(map(len, every)) * record.itemsize):
-        kept = Store(root, key, record, say)
+        kept = Store(root, key, record, say, request.should_stop)
         try:
             kept.open()
             rows = kept.rows()
@@ -197,16 +199,17 @@ def _compute(
     wanted = [(split, view, split.peers.missing(ids, kept)) for split, view, ids in every]
     parts = [(split, view, split.peers.part(positions)) for split, view, positions in wanted]
     missing = sum(len(positions) for _, _, positions in wanted)
-    computed = 0
     if missing:
         size = missing * kept.record.itemsize / 1e6
         say(
             f"features: {missing} rows to compute by {plan.name}, {size:.1f} MB, into {kept.folder}"
         )
-        computed = agreed(team, _extract, request, plan, kept, parts)
+    computed = agreed(team, _extract, request, plan, kept, parts)
     for split in _distinct(splits):
         for lines in split.peers.values(list(split.bad.items())):
             split.bad |= dict(lines)
+        if split.bad and team.world > 1:  # the limit is on all of them
+            request.bad_files_seen(split.index, [*split.bad.values()])
     for split, _, ids in every:
         split.peers.exchange(ids, kept)
     return computed, time.monotonic() - started

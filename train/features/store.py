@@ -51,8 +51,15 @@ class Store:
     """The files of one `key`, which says all that the rows depend on besides the photo."""
 
     def __init__(
-        self, root: Path, key: dict[str, Any], record: np.dtype[Any], say: Callable[[str], None]
+        self,
+        root: Path,
+        key: dict[str, Any],
+        record: np.dtype[Any],
+        say: Callable[[str], None],
+        alive: Callable[[], object] = lambda: None,
     ) -> None:
+        """`alive` is called as files are read through: there may be many."""
+        self.alive = alive
         self.root = root
         self.key = {"format_version": FORMAT_VERSION, **key, "record": record.descr}
         text = json.dumps(self.key, sort_keys=True)
@@ -96,7 +103,9 @@ class Store:
         paths = sorted(self.folder.glob(f"*{SUFFIX}"))
         new = [path for path in paths if path.name not in self._opened]
         with ThreadPoolExecutor(resources.cpu_count()) as pool:
-            self._opened |= zip((path.name for path in new), pool.map(self._open, new), strict=True)
+            for path, records in zip(new, pool.map(self._open, new), strict=True):
+                self._opened[path.name] = records
+                self.alive()
         files = [records for records in self._opened.values() if records is not None]
         return Rows(files, self.record)
 
