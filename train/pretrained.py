@@ -43,6 +43,7 @@ def load(
     of an artifact with the same labels. Raises PretrainedError."""
     source = _in_channel(channel) if channel else _baked(name)
     if source is None:
+        say(f"pretrained: downloading the weights of {name}")
         weights, origin = _download(name), "torchvision's download"
         keep_head = False
     else:

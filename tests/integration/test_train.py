@@ -186,15 +186,6 @@ def test_a_stop_in_the_first_epoch_still_leaves_a_usable_model(tree):
     assert Classifier(tree.root / "model")
 
 
-def test_a_stop_before_training_is_a_failure_that_says_so(tree):
-    tree.channel("train", 600)
-
-    code, log, _ = interrupt(tree, r"hyperparameters:")
-
-    assert code == 1, log
-    assert tree.failure.startswith("interrupted: ")
-
-
 def test_a_damaged_checkpoint_is_named_and_passed_over(tree):
     tree.channel("train", 8)
     assert tree.train(epochs="2").returncode == 0

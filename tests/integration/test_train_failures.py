@@ -6,6 +6,7 @@ Those that need limits of a container stand in `tests/image/test_limits.py`.
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import time
 
@@ -133,10 +134,16 @@ def test_non_finite_loss(tree):
     assert_failed(tree, done, "non-finite-loss", "nan", "lower learning_rate", "first in ")
 
 
-def test_interrupted_before_there_was_anything_to_keep(tree):
+def test_interrupted_before_there_was_anything_to_keep(tree, tmp_path):
     tree.channel("train", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a download that waits for ever
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        waiting = {"HTTPS_PROXY": proxy, "https_proxy": proxy, "TORCH_HOME": str(tmp_path)}
 
-    done = kill_child(tree, signal.SIGTERM, after=0.3)
+        done = kill_child(
+            tree, signal.SIGTERM, "downloading", waiting,
+            pretrained="true", network="resnet18", fine_tune="head",
+        )  # fmt: skip
 
     assert_failed(tree, done, "interrupted", "SIGTERM")
 
@@ -144,7 +151,7 @@ def test_interrupted_before_there_was_anything_to_keep(tree):
 def test_killed(tree):
     tree.channel("train", 8)
 
-    done = kill_child(tree, signal.SIGKILL, after=6)
+    done = kill_child(tree, signal.SIGKILL, "epoch=1 ")
 
     assert_failed(tree, done, "host-memory", "SIGKILL from outside")
 
@@ -152,28 +159,30 @@ def test_killed(tree):
 def test_a_crash_in_native_code_is_internal(tree):
     tree.channel("train", 8)
 
-    assert_failed(tree, kill_child(tree, signal.SIGSEGV, after=6), "internal", "SIGSEGV")
+    assert_failed(tree, kill_child(tree, signal.SIGSEGV, "epoch=1 "), "internal", "SIGSEGV")
 
 
-def kill_child(tree, signum, after):
-    """Sends a signal to the training process itself, below its supervisor."""
-    command, environment = tree.command(epochs="1000")
+def kill_child(tree, signum, when, environment=(), **hyperparameters):
+    """Sends a signal to the training process itself, below its supervisor, once the log has
+    `when`."""
+    command, own = tree.command(**{"epochs": "1000", **hyperparameters})
     with subprocess.Popen(
         command,
-        env=environment,
+        env={**own, **dict(environment)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        deadline = time.monotonic() + 30
-        while not (children := psutil.Process(process.pid).children()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(after)
-        children[0].send_signal(signum)
-        out, err = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+        out = ""
+        for line in process.stdout:
+            out += line
+            if when in line:
+                break
+        assert when in out, out + process.stderr.read()
+        psutil.Process(process.pid).children()[0].send_signal(signum)
+        rest, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out + rest, err)
 
 
 def test_a_defect_is_internal_and_its_traceback_in_the_log(tree, tmp_path):
