@@ -14,6 +14,8 @@ from container import resources
 
 REASON_CHARACTERS = 1024
 FIRST_LINE_CHARACTERS = 300
+LEAST_CAUSE_CHARACTERS = 150
+"""Of the first line, however long the fix is."""
 
 FOLDER = "FAILURE_FOLDER"
 """Environment variable: one of several processes leaves its reason there, so that the first one's
@@ -227,14 +229,17 @@ def reason(failure: Failure, error: BaseException | None = None) -> str:
     """The text of the reason file: at most 1,024 characters, the answer first."""
     head = f"{failure.name}: {' '.join(failure.cause.split())}"
     tail = f"; fix: {' '.join(failure.fix.split())}"
-    room = FIRST_LINE_CHARACTERS - len(tail)
-    first = (head if len(head) <= room else f"{head[: room - 1]}…") + tail
+    room = max(FIRST_LINE_CHARACTERS - len(tail), LEAST_CAUSE_CHARACTERS)
+    first = _cut(_cut(head, room) + tail, FIRST_LINE_CHARACTERS)
     lines = [first, *failure.details]
     if error is not None and not isinstance(error, Failure):
         frames = traceback.extract_tb(error.__traceback__)[-2:]
         lines += [f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    text = "\n".join(lines)
-    return text if len(text) <= REASON_CHARACTERS else f"{text[: REASON_CHARACTERS - 1]}…"
+    return _cut("\n".join(lines), REASON_CHARACTERS)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def of_peer(who: str, text: str) -> Failure:

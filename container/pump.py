@@ -5,6 +5,7 @@ output is read as it comes, and what nobody takes is dropped once there is too m
 """
 
 import os
+import select
 import threading
 from collections import deque
 
@@ -57,11 +58,13 @@ class Pump:
 
     def _write(self) -> None:
         while (piece := self._next()) is not None:
-            try:
-                while piece:
+            while piece:
+                try:
                     piece = piece[os.write(self._sink, piece) :]
-            except OSError:  # nobody reads any more: the program goes on all the same
-                continue
+                except BlockingIOError:  # somebody has set the log not to block
+                    select.select([], [self._sink], [])
+                except OSError:  # nobody reads any more: the program goes on all the same
+                    break
 
     def _next(self) -> bytes | None:
         with self._changed:

@@ -178,7 +178,8 @@ def _take_calls(links: Links, strangers: list[tuple[Link, float]]) -> None:
 
 def _introduce(meeting: Meeting, links: Links, link: Link, counts: dict[str, int]) -> None:
     """A caller becomes a host by its first message, or is cut."""
-    for message in link.receive()[:1]:
+    messages = link.receive()
+    for message in messages[:1]:
         host, processes = message.get("host"), message.get("processes")
         if message.get("token") != meeting.token or host not in meeting.cluster.others:
             meeting.say(f"cluster: a caller from {link.address} is of another job")
@@ -191,6 +192,7 @@ def _introduce(meeting: Meeting, links: Links, link: Link, counts: dict[str, int
                 links.of[host].close("it called again")
             links.of[host], counts[host] = link, processes
             meeting.say(f"cluster: {meeting.cluster.shown(host)} is here, processes: {processes}")
+            _heed(meeting, [(host, each) for each in messages[1:]])
 
 
 def _reach(meeting: Meeting, links: Links) -> None:

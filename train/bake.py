@@ -14,9 +14,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 
 from safetensors.torch import save_file
 
@@ -87,8 +86,8 @@ def _download(url: str, path: Path, digest: str) -> None:
         )
 
 
-def _copy(answer: IO[bytes], path: Path) -> str:
-    """Returns the SHA-256 of what was copied."""
+def _copy(answer: HTTPResponse, path: Path) -> str:
+    """Returns the SHA-256 of what was copied. Raises OSError where it ends early."""
     digest, total = hashlib.sha256(), 0
     with path.open("wb") as file:
         while block := answer.read(BLOCK):
@@ -97,6 +96,9 @@ def _copy(answer: IO[bytes], path: Path) -> str:
                 raise PublishedError(f"more than {MOST_BYTES >> 30} GiB")
             digest.update(block)
             file.write(block)
+    told = answer.headers.get("Content-Length", "")
+    if told.isdecimal() and int(told) != total:  # nothing else tells of a connection that was cut
+        raise OSError(f"cut off after {total} of {told} bytes")
     return digest.hexdigest()
 
 

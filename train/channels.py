@@ -7,6 +7,7 @@ import heapq
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def read(
 
 def _listed(origins: dict[str, Origin], notes: list[str]) -> dict[str, Listed]:
     """Split -> its photos. The train channel may name the classes of all."""
-    names = _class_names(origins["train"])
+    names = _class_names(origins["train"], dict)
     found = {}
     for split in sorted(origins, key=list(SPLITS).index):
         one = _list(split, origins[split], names, notes)
@@ -90,21 +91,22 @@ def _listed(origins: dict[str, Origin], notes: list[str]) -> dict[str, Listed]:
     return found
 
 
-def _list(split: str, origin: Origin, names: Names, notes: list[str]) -> Listed:
+def _list(split: str, origin: Origin, otherwise: Callable[[], Names], notes: list[str]) -> Listed:
     content_type = ContentType.parse(origin.channel.content_type, split)
-    names = _class_names(origin) or names
+    names = _class_names(origin, otherwise)
     if origin.folder is None:
         spooled = pipe.spool(split, origin.channel)
         folder = layout.empty(spooled.parent)
-        return pipe.read(Request(split, folder, content_type, names=names), spooled)
+        return pipe.read(Request(split, folder, content_type, class_names=names), spooled)
     return formats.read(
         Request(split, origin.folder, content_type, origin.lists, names, notes=notes)
     )
 
 
-def _class_names(origin: Origin) -> Names:
+def _class_names(origin: Origin, otherwise: Callable[[], Names]) -> Callable[[], Names]:
+    """Reads them when they are needed: beside class folders such a file is anybody's."""
     folder = origin.lists or origin.folder
-    return class_names.read(folder) if folder else {}
+    return cache(lambda: (class_names.read(folder) if folder else {}) or otherwise())
 
 
 def _match_classes(labels: list[str], listed: dict[str, Listed], notes: list[str]) -> None:

@@ -22,7 +22,9 @@ from artifact import archive, network
 from artifact.archive import Description
 from artifact.preprocess import Preprocessing
 from container.failure import ChannelError, ModelError, PretrainedError
+from container.opt_ml import Channel
 from train.hyperparameters import Hyperparameters
+from train.sources.tar_header import CheckedHeader
 
 CHANNEL = "model"
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
@@ -55,8 +57,15 @@ def identity(channels: dict[str, Path]) -> dict[str, str]:
         raise _no_model(str(error)) from error
 
 
-def refuse_two_sources(channels: dict[str, Path]) -> None:
-    if CHANNEL in channels and "pretrained" in channels:
+def check(inputs: dict[str, Channel]) -> None:
+    """Raises ChannelError where it is not clear which weights are meant, or they cannot be read."""
+    piped = [name for name in (CHANNEL, "pretrained") if name in inputs and inputs[name].piped]
+    if piped:
+        raise ChannelError(
+            f"{' and '.join(piped)}: weights do not come through a pipe",
+            "set the channel's InputMode to File; the photos' channels may stay in Pipe mode",
+        )
+    if CHANNEL in inputs and "pretrained" in inputs:
         raise ChannelError(
             "the channels model and pretrained both hold weights to start from",
             "give model to go on from an earlier job's model, pretrained for anything else",
@@ -190,7 +199,7 @@ def _unpack(packed: Path, into: Path) -> None:
     seen = total = 0
     folders: set[str] = set()
     # one pass: seeking back in a compressed file would unpack it again
-    with tarfile.open(packed, "r|*") as tar:
+    with tarfile.open(packed, "r|*", tarinfo=CheckedHeader) as tar:
         for member in tar:
             seen, total = seen + 1, total + member.size
             if seen > MOST_MEMBERS or total > MOST_ARCHIVE_BYTES:

@@ -17,7 +17,7 @@ from train.training import Training
 def run(job: Job, interruption: Interruption) -> None:
     """Raises Failure for whatever ends the job without a model."""
     chosen = read_hyperparameters(job)
-    incremental.refuse_two_sources(job.channels)
+    incremental.check(job.inputs)
     team = distributed.join()
     if team.leads:
         with archive.staging(job.paths.model):

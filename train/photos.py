@@ -41,7 +41,7 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
     """The doctor's visit: leaves out what cannot be used."""
     named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     given = {name: index for name, index in named.items() if index is not None}
-    cache, leads = os.environ.get(CACHE_FOLDER), gathered.team.leads
+    cache = os.environ.get(CACHE_FOLDER)
     out = None
     if gathered.looks(given.values()):
         out, splits.findings = checkup.check(
@@ -50,10 +50,10 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
             chosen.data_policy,
             chosen.bad_file_limit,
             Folders(
-                job.paths.checkpoints / "doctor" if leads else None,
+                job.paths.checkpoints / "doctor",  # of a shard, every host
                 Path(cache) / "doctor" if cache else None,
             ),
-            job.paths.output_data if leads else None,
+            job.paths.output_data if gathered.team.leads else None,
             say,
         )
     agreed = gathered.left_out(given, out)

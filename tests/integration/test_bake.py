@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,34 @@ def test_a_server_without_the_file_is_named(tmp_path, server):
 
     assert done.returncode == 1
     assert f"{url}{NAME}-b8a52dc0.pth cannot be downloaded: HTTP Error 404" in done.stderr
+
+
+class Cut(BaseHTTPRequestHandler):
+    """Answers with a tenth of what it promises, and hangs up."""
+
+    asked = 0
+
+    def do_GET(self):  # noqa: N802  the base class's name
+        type(self).asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"x" * 100)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_connection_that_is_cut_is_tried_again_and_named(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{made.server_port}/"
+        done = bake(NAME, tmp_path / "baked", url, f"{NAME}-00000000.pth")
+        made.shutdown()
+
+    assert done.returncode == 1
+    assert "cannot be downloaded: cut off after 100 of 1000 bytes" in done.stderr
+    assert Cut.asked == 3
 
 
 def test_nothing_asked_for_leaves_an_empty_folder(tmp_path):

@@ -214,6 +214,8 @@ def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, m
     codes = hosts.wait()
 
     assert codes == [0, 0], hosts.log(0) + hosts.log(1)
+    for tree in hosts.trees:  # what a host has seen of its shard, so that a restart sees the same
+        assert [*(tree.root / "checkpoints" / "doctor").glob("*.npz")]
     if more:
         assert rows(hosts) == [(40 + 18, 40 + 9), (5 + 18, 5 + 9)]
         hosts.start(epochs="5", **more)  # only the first host has kept its rows

@@ -18,8 +18,8 @@ from train.doctor.look import BAD, FACTS, Facts
 VERSION = 1
 MOST_PHOTOS = 4_000_000
 """Photos that one file remembers: 250 MB."""
-KEPT_FILES = 8
-"""Files of other lists of photos that stay in the folder."""
+KEPT_FILES = 64
+"""Files of other lists of photos that stay in the folder: each host has one of its shard."""
 
 Reasons = dict[int, str]
 """Hash of a name -> why that photo cannot be used."""
@@ -44,8 +44,8 @@ class Memory:
             if np.any(facts["name"][1:] < facts["name"][:-1]):
                 return None
             return cls(facts, {int(name): str(why) for name, why in reasons.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError,
-                zipfile.BadZipFile):  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError,
+                zipfile.BadZipFile):  # fmt: skip  # a flipped bit asks for a password, too
             return None
 
     def save(self, path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from container.failure import ChannelError
 from container.opt_ml import Channel
 from train.index import shown
+from train.schema import nearest
 from train.sources.formats import SUFFIXES
 from train.sources.listing import Folder, listed
 
@@ -49,6 +50,7 @@ def origins(channels: Mapping[str, Channel], notes: list[str]) -> dict[str, Orig
     photos = {name: each for name, each in channels.items()
               if name not in OTHER_CHANNELS and name not in lists}  # fmt: skip
     given = _given(photos, "")
+    _name_others(photos, notes)
     if "train" not in given and len(photos) == 1:
         name, given["train"] = next(iter(photos.items()))
         notes.append(f"channel {name!r} is the only one, so it is taken for train")
@@ -63,6 +65,20 @@ def origins(channels: Mapping[str, Channel], notes: list[str]) -> dict[str, Orig
             raise ChannelError(f"the {split} split's list {why}", "give photos and list as folders")
         found[split] = replace(found[split], lists=listed(each.path))
     return _inside_train(found, notes)
+
+
+def _name_others(photos: Mapping[str, Channel], notes: list[str]) -> None:
+    """Channels that nothing is read from. Raises ChannelError where one is a split's, misspelt."""
+    known = [name for names in SPLITS.values() for name in names]
+    others = sorted(photos.keys() - known) if len(photos) > 1 else []
+    misspelt = [f"channel {name!r}{near}" for name in others if (near := nearest(name, known))]
+    if misspelt:
+        raise ChannelError(
+            "; ".join(misspelt),
+            f"channels of photos are {', '.join(SPLITS)}; rename it, or leave it out",
+        )
+    if others:
+        notes.append(f"channels that are not read: {', '.join(others)}")
 
 
 def _split_of_list(name: str) -> bool:

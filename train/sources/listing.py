@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from container.failure import ChannelError
 
+LEFT_BEHIND = ("__MACOSX", "__pycache__")
+"""Folders that programs leave beside photos."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -71,7 +74,7 @@ def _folder(path: Path, root: str, above: frozenset[str]) -> Folder:
                 outside.append(entry.name)
             if not entry.is_dir():
                 files.append(os.fsencode(entry.name))
-            elif not entry.name.startswith("__") and real not in here:
+            elif entry.name not in LEFT_BEHIND and real not in here:
                 folders.append(entry.name)
     return Folder(
         path,

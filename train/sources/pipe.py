@@ -7,11 +7,14 @@ the price of disk. Later epochs' pipes are left alone.
 import atexit
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from io import BufferedWriter, RawIOBase
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,13 @@ WAIT_SECONDS = 300.0
 CHUNK = 1 << 20
 KEPT_FREE = 1 << 30
 """Bytes of disk left for checkpoints and the model."""
-PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8")
+PHOTO_STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*|GIF8[79]a",
+    re.DOTALL,
+)
+"""Of the formats' own first bytes as many as no label has."""
+FIRST_RECORDS = 12
+"""Among them is a photo: a few at the start may be damaged."""
 MODES = (
     "set RecordWrapperType to RecordIO for an augmented manifest with AttributeNames "
     "source-ref and the label, or to None for .rec files; or read the photos in FastFile mode"
@@ -47,7 +56,7 @@ def read(request: Request, spooled: Path) -> Listed:
     start = recordio.payload(read_at(spooled, *first))
     if start.startswith(recordio.MAGIC_BYTES):
         raise ChannelError(f"{request.split}: each record of the pipe holds a .rec file", MODES)
-    if start.startswith(PHOTO_STARTS):
+    if _bare_photos(spooled):
         return _pairs(request, spooled)
     samples = Samples(request.split, spooled.parent, (spooled.name,), "image record")
     rec.add(samples, 0, spooled, request.class_ids)
@@ -74,15 +83,37 @@ def _pairs(request: Request, spooled: Path) -> Listed:
     return samples.listed(classes.names or request.names)
 
 
+def _first_payloads(spooled: Path) -> Iterator[bytes]:
+    places = rec.records(spooled, spooled.stat().st_size)
+    return (recordio.payload(read_at(spooled, *place)) for place in islice(places, FIRST_RECORDS))
+
+
+def _bare_photos(spooled: Path) -> bool:
+    """Whether photos are records of their own, and not behind an image record's header."""
+    for data in _first_payloads(spooled):
+        if PHOTO_STARTS.match(data):
+            return True
+        try:
+            if PHOTO_STARTS.match(data, recordio.header(data).size):
+                return False
+        except recordio.RecordError:
+            continue
+    return False
+
+
 def _attributes(spooled: Path) -> int:
-    """Records of one photo: as many as from the first photo to the second."""
-    count = 0
-    for offset, length in rec.records(spooled, spooled.stat().st_size):
-        start = read_at(spooled, offset, min(length, FRAME.size + 8))[FRAME.size :]
-        if count and start.startswith(PHOTO_STARTS):
-            return count
-        count += 1
-    return count
+    """Records of one photo: itself, its label, and as many objects of metadata as follow."""
+    _, *others = _first_payloads(spooled)
+    if not others or PHOTO_STARTS.match(others[0]):
+        return 1
+    return 2 + sum(1 for _ in takewhile(_is_object, others[1:]))
+
+
+def _is_object(data: bytes) -> bool:
+    try:
+        return isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _add(

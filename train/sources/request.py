@@ -1,5 +1,6 @@
 """One split to be read: its files, and what the job says about them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +43,8 @@ class Request:
     content_type: ContentType
     lists: Folder | None = None
     """Of the channel that holds the list of the photos, where it is one of its own."""
-    names: Names = field(default_factory=dict)
+    class_names: Callable[[], Names] = dict
+    """Reads the file that names classes, for the formats that have numbers. Raises DataError."""
     files: tuple[str, ...] = ()
     """Of the format that was found: lists, records or archives at the top of the folder."""
     notes: list[str] = field(default_factory=list)
@@ -50,6 +52,10 @@ class Request:
     @property
     def class_ids(self) -> bool:
         return self.content_type.class_ids
+
+    @cached_property
+    def names(self) -> Names:
+        return self.class_names()
 
     @cached_property
     def resolver(self) -> Resolver:

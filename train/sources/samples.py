@@ -123,7 +123,7 @@ class Samples:
 
 def _in_order(tokens: list[str], names: Names | None, channel: str) -> list[tuple[str, str]]:
     """(label, token) of each class: numbers in their order, with their names; texts by alphabet."""
-    if names is None or not all(token.isdecimal() for token in tokens):
+    if names is None or not all(map(_is_number, tokens)):
         return [(token, token) for token in sorted(tokens)]
     ordered = sorted(tokens, key=int)
     unnamed = [token for token in ordered if int(token) not in names]
@@ -133,7 +133,20 @@ def _in_order(tokens: list[str], names: Names | None, channel: str) -> list[tupl
             f"{len(names)} names are given, for {min(names)} to {max(names)}",
             "name every class, or none",
         )
-    return [(names.get(int(token), token), token) for token in ordered]
+    named = [(names.get(int(token), token), token) for token in ordered]
+    told: dict[str, str] = {}
+    for name, token in named:
+        if told.setdefault(name, token) != token:
+            raise DataError(
+                f"{channel}: classes {told[name]} and {token} are both named {name!r}",
+                "give every class a name of its own",
+            )
+    return named
+
+
+def _is_number(token: str) -> bool:
+    """`007` is a name."""
+    return token.isdecimal() and len(token) < 9 and token == str(int(token))
 
 
 def _order(index: Index) -> NDArray[np.int64]:

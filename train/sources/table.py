@@ -55,11 +55,14 @@ def read(request: Request) -> Listed:
     samples.several = bool(columns.classes) or _any_several(path, columns)
     samples.know(columns.classes)
     problems = Problems()
-    width = 2 if not columns.classes else len(columns.classes) + 1
+    width = len(columns.classes) + 1
+    if columns.label is not None:
+        width = max(columns.path, columns.label) + 1
     for number, cells in _rows(path, skip=columns.header):
         try:
             if len(cells) < width or (columns.classes and len(cells) != width):
-                raise LabelError(f"{len(cells)} cells; the first line has {width}")
+                least = "" if columns.classes else "at least "
+                raise LabelError(f"{len(cells)} cells where {least}{width} should be")
             name = request.resolver.file(cells[columns.path].strip())
             samples.add(name, _labels(samples, cells, columns))
         except (LabelError, PathRefusedError) as error:
@@ -69,8 +72,12 @@ def read(request: Request) -> Listed:
 
 
 def is_list(path: Path) -> bool:
-    """Whether it is a table of photos at all: others lie beside photos too. Raises DataError."""
-    return _columns(path) is not None
+    """Whether it is a table of photos at all: others lie beside photos too."""
+    try:
+        return _columns(path) is not None
+    except DataError:  # told of where it is read
+        head = _first(path).lower().split(",")
+        return any(cell.strip(' "') in PATHS for cell in head)
 
 
 def _rows(path: Path, skip: bool = False) -> Iterator[tuple[int, list[str]]]:

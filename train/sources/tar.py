@@ -5,7 +5,9 @@ An archive's headers are read once, and then any photo by its place. A compresse
 places: all before a photo would be unpacked for it.
 """
 
+import errno
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +15,12 @@ from pathlib import Path, PurePosixPath
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import DataError
+from train.index import shown
+from train.sources.folders import NAMED
 from train.sources.problems import Problems
 from train.sources.request import Request
 from train.sources.samples import LabelError, Listed, Samples, label
+from train.sources.tar_header import CheckedHeader
 from train.sources.values import of_json, text
 
 SUFFIXES = ("cls", "json", "txt")
@@ -27,7 +32,11 @@ LARGEST_LABEL = 65_536
 BLOCK = 512
 DAMAGED = (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError, RecursionError)
 """What comes out of `tarfile` for archives that are none."""
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "zstandard"}
+COMPRESSED = {
+    rb"\x1f\x8b": "gzip", rb"BZh[1-9]1AY&SY": "bzip2", rb"\xfd7zXZ\0": "xz",
+    rb"\x28\xb5\x2f\xfd": "zstandard",
+}  # fmt: skip
+"""First bytes, as patterns: a folder may be named `BZ`."""
 FIX = "make the archive again, or copy it again: it may have been cut off"
 LABELS_FIX = (
     "put `key.cls`, `key.txt` or `key.json` right beside each `key.jpg`, or the photos into one "
@@ -51,8 +60,9 @@ def read(request: Request) -> Listed:
     samples = Samples(request.split, request.folder.path, request.files, "plain")
     in_folders = not any(_labelled(request.folder.path / name) for name in request.files)
     problems = Problems()
+    left_out: list[str] = []
     for file, name in enumerate(request.files):
-        for group in groups(request.folder.path / name):
+        for group in groups(request.folder.path / name, left_out):
             try:
                 for photo, offset, length in group.photos:
                     labels = _folder(photo) if in_folders else _beside(samples, group, request)
@@ -62,6 +72,11 @@ def read(request: Request) -> Listed:
     problems.check(f"{request.split} archives", LABELS_FIX)
     if not len(samples):
         raise DataError(f"{request.split}: {', '.join(request.files[:5])}: no photos", LABELS_FIX)
+    if left_out:
+        some = ", ".join(map(shown, left_out[:NAMED])) + (", ..." if len(left_out) > NAMED else "")
+        request.notes.append(
+            f"{request.split}: {len(left_out)} links and files that are no photos left out: {some}"
+        )
     return samples.listed(request.names)
 
 
@@ -70,10 +85,11 @@ def _labelled(path: Path) -> bool:
     return next((bool(group.labels) for group in groups(path) if group.photos), False)
 
 
-def groups(path: Path) -> Iterator[Group]:
-    """Members that follow each other under one key. Raises DataError."""
+def groups(path: Path, left_out: list[str] | None = None) -> Iterator[Group]:
+    """Members that follow each other under one key. Names of photos that are links, and of files of
+    other kinds, go into `left_out`. Raises DataError."""
     group = Group("")
-    for member, data in _members(path):
+    for member, data in _members(path, [] if left_out is None else left_out):
         key, suffix = _key(member.name)
         if key != group.key:
             yield group
@@ -85,24 +101,30 @@ def groups(path: Path) -> Iterator[Group]:
     yield group
 
 
-def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def _members(path: Path, left_out: list[str]) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
     """Photos, and labels with their bytes. Raises DataError."""
     _refuse_compressed(path)
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", tarinfo=CheckedHeader) as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # a kilobyte each is kept
                 _, suffix = _key(member.name)
                 hidden = PurePosixPath(member.name).name.startswith(".")
-                if hidden or not member.isreg() or "__MACOSX" in member.name:
+                if hidden or member.isdir() or "__MACOSX" in member.name:
                     continue
-                if member.name.lower().endswith(EXTENSIONS):
+                if member.isreg() and member.name.lower().endswith(EXTENSIONS):
                     yield member, None
-                elif suffix in SUFFIXES and member.size <= LARGEST_LABEL:
+                elif member.isreg() and suffix in SUFFIXES and member.size <= LARGEST_LABEL:
                     file = archive.extractfile(member)
                     yield member, file.read() if file else b""
+                else:
+                    left_out.append(f"{path.name}/{member.name}")
             _check_end(path, archive.offset)
     except DAMAGED as error:
+        raise DataError(f"{path.name} is a damaged archive: {error}", FIX) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's begin
+            raise
         raise DataError(f"{path.name} is a damaged archive: {error}", FIX) from error
 
 
@@ -117,7 +139,8 @@ def _check_end(path: Path, at: int) -> None:
 
 def _refuse_compressed(path: Path) -> None:
     with path.open("rb") as file:
-        kind = COMPRESSED.get(file.read(2))
+        start = file.read(10)
+    kind = next((kind for first, kind in COMPRESSED.items() if re.match(first, start)), None)
     if kind:
         raise DataError(
             f"{path.name} is compressed ({kind}), so that no photo in it has a place of its own",

@@ -8,7 +8,7 @@ from typing import Any
 from train.sources.samples import LabelError, Samples, label
 
 MOST_CLASSES = 100_000
-NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.0*)?")
+NUMBER = re.compile(r"(0|[1-9][0-9]{0,4})(\.0*)?")
 """`007` is a name."""
 
 

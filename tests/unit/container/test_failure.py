@@ -45,6 +45,13 @@ def test_a_reason_fits_whatever_the_cause():
     assert "; fix: repair or remove the files" in first
 
 
+def test_a_long_fix_leaves_the_class_and_its_cause_in_place():
+    first = failure.reason(failure.DataError("no photos", "f" * 5000)).splitlines()[0]
+
+    assert len(first) <= 300
+    assert first.startswith("data: no photos; fix: fff")
+
+
 def test_a_reason_that_is_there_is_not_overwritten(tmp_path):
     assert failure.write(tmp_path, "first")
     assert not failure.write(tmp_path, "second")

@@ -52,3 +52,18 @@ def test_a_log_that_is_not_read_holds_nobody_up_and_the_gap_is_said(pipes):
     assert pump.finish(10)
     assert seen.startswith(b"line 000000\n")
     assert len(seen) < 1 << 19
+
+
+def test_a_log_that_does_not_block_gets_everything(pipes):
+    source, program, log, sink = pipes[0], pipes[1], pipes[2], pipes[3]
+    os.set_blocking(sink, False)
+    pump = Pump(source, sink)
+
+    child = subprocess.Popen([sys.executable, "-c", CHATTY], stdout=program)
+    os.close(program)
+    assert child.wait(10) == 0
+    seen = b""
+    while len(seen) < 40000 * 12:
+        seen += os.read(log, 1 << 12)
+
+    assert pump.finish(10)

@@ -187,3 +187,35 @@ def test_taking_samples_moves_names_and_targets_together():
     ]
     assert (taken.targets == index.targets[positions]).all()
     assert len(taken.take(np.zeros(0, np.int64))) == 0
+
+
+def test_a_class_may_be_named_with_underscores(tmp_path):
+    folder = fill(tmp_path / "train", "__background__/1.jpg", "cat/1.jpg", "__pycache__/1.jpg")
+
+    splits = channels.read({"train": folder, "validation": folder}, seed=0)
+
+    assert splits.labels == ["__background__", "cat"]
+
+
+def test_a_misspelt_channel_is_refused_and_another_one_named(tmp_path):
+    folder = fill(tmp_path / "train", "a/1.jpg", "b/1.jpg", "a/2.jpg", "b/2.jpg")
+
+    with pytest.raises(ChannelError, match="'vaildation'; did you mean validation"):
+        channels.read({"train": folder, "vaildation": folder}, seed=0)
+
+    splits = channels.read({"train": folder, "masks": folder}, seed=0)
+    assert any("not read: masks" in note for note in splits.notes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(("notes.csv", 'note,by\nfirst,"a line\nthat ends"\n'), id="a table"),
+        pytest.param(("labels.json", '{"cat": {"id": 3}}'), id="labels of another tool"),
+    ],
+)
+def test_a_file_of_another_purpose_beside_class_folders_harms_nothing(tmp_path, other):
+    folder = fill(tmp_path / "train", "a/1.jpg", "b/1.jpg")
+    (folder / other[0]).write_text(other[1])
+
+    assert channels.read({"train": folder, "validation": folder}, seed=0).labels == ["a", "b"]

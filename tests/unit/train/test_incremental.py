@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from artifact import archive, network
 from artifact.preprocess import Preprocessing
 from container.failure import ChannelError, ModelError, PretrainedError
+from container.opt_ml import Channel
 from tests import make
 from train import incremental
 from train.hyperparameters import Hyperparameters
@@ -207,4 +208,17 @@ def test_another_model_is_another_run(tmp_path, earlier):
 
 def test_two_sources_of_weights_are_refused(tmp_path):
     with pytest.raises(ChannelError, match="model and pretrained both"):
-        incremental.refuse_two_sources({"model": tmp_path, "pretrained": tmp_path})
+        incremental.check({"model": Channel(tmp_path), "pretrained": Channel(tmp_path)})
+
+
+@pytest.mark.parametrize("name", ["model", "pretrained"])
+def test_weights_in_a_pipe_are_refused_and_not_left_aside(tmp_path, name):
+    with pytest.raises(ChannelError, match=f"{name}: weights do not come through a pipe"):
+        incremental.check({name: Channel(tmp_path, mode="Pipe"), "train": Channel(tmp_path)})
+
+
+def test_a_name_that_would_fill_the_memory_is_refused_unread(tmp_path):
+    pack(tmp_path / "model.tar.gz", [("n" * (1 << 20), b"")])
+
+    with pytest.raises(ModelError, match="a name or attributes of 10485.. bytes"):
+        go_on(tmp_path, OLD)

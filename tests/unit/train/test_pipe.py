@@ -9,7 +9,8 @@ import pytest
 from container.failure import ChannelError, DiskFullError
 from container.opt_ml import Channel
 from tests import packed
-from train.sources import pipe
+from train.sources import layout, pipe
+from train.sources.request import ContentType, Request
 
 
 def written(folder, content, late=0.0):
@@ -55,3 +56,27 @@ def test_a_disk_that_would_be_full_is_named_before_it_is(tmp_path):
 def test_photos_that_run_together_are_refused_at_the_first_bytes(tmp_path):
     with pytest.raises(ChannelError, match="which is no RecordIO"):
         pipe.spool("train", written(tmp_path, b"\xff\xd8\xff\xe0 photos"))
+
+
+JPEG, HEIC = b"\xff\xd8\xff\xe0 photo", b"\0\0\0\x18ftypheic"
+
+
+@pytest.mark.parametrize(
+    ("photos", "label"),
+    [
+        pytest.param([JPEG, JPEG, JPEG], "BMW", id="a label like a photo's first bytes"),
+        pytest.param([JPEG, HEIC, JPEG], "cat", id="a photo of another format"),
+        pytest.param([b"", JPEG, JPEG], "cat", id="an empty photo"),
+    ],
+)
+@pytest.mark.parametrize("metadata", [[], [b'{"confidence": 1}']], ids=["label", "and metadata"])
+def test_photos_and_labels_are_told_apart(tmp_path, photos, label, metadata):
+    labels = [label, "dog", label]
+    parts = [part for photo, name in zip(photos, labels, strict=True)
+             for part in (photo, name.encode(), *metadata)]  # fmt: skip
+
+    taken = pipe.spool("train", written(tmp_path, b"".join(map(packed.record, parts))))
+    listed = pipe.read(Request("train", layout.empty(taken.parent), ContentType()), taken)
+
+    assert listed.labels == sorted({label, "dog"})
+    assert sorted(map(listed.index.read, range(3))) == sorted(photos)

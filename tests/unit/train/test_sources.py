@@ -1,8 +1,10 @@
 """Each format alone: what it makes of files as people write them, and what it refuses."""
 
+import io
 import json
 import struct
 import sys
+import tarfile
 from collections import Counter
 
 import numpy as np
@@ -252,6 +254,13 @@ BAD_PATH = "path,label\ni/1.jpg,ant\n{},bee\n"
                      id="unnamed"),
         pytest.param({"l.lst": "1\t0\ti/1.jpg", "labels.txt": "ant\nant"}, "", DataError,
                      "two classes have one name", id="two of a name"),
+        pytest.param({"m.manifest": augmented([[0], [1], [2], [0]], **{"kind-metadata": {
+                         "class-map": {"0": "cat", "1": "cat ", "2": "dog"}}})},
+                     "", DataError, "classes 0 and 1 are both named 'cat'", id="one name for two"),
+        pytest.param({"a.csv": "id,label,path\n1,ant,i/1.jpg\n3,bee\n"}, "", DataError,
+                     "line 3: 2 cells where at least 3 should be", id="too few cells"),
+        pytest.param({"a.csv": f"path,label\ni/1.jpg,{'7' * 5000}\n"}, "", DataError,
+                     "line 2: the label has 5000 characters", id="endless number"),
         pytest.param({"m.jsonl": '{"source-ref": "s3://b/i/1.jpg", "a": 1, "b": 2}'}, "", DataError,
                      "line 1: 2 attributes may be the label: a, b", id="two attributes"),
         pytest.param({"m.jsonl": '{"source-ref": "s3://b/i/1.jpg"'}, "", DataError,
@@ -378,3 +387,48 @@ def test_a_file_that_shrank_is_an_error_of_the_photo(tmp_path):
 
     with pytest.raises(OSError, match="the file ends at byte"):
         index.read(3)
+
+
+def header(name, size, kind=b"0"):
+    """A member's 512 bytes, with any size: written in base 256 where it is negative."""
+    member = tarfile.TarInfo(name)
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"%011o\0" % size
+    block[156:157] = kind
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(header("a/1.jpg", 0) + header("a/2.jpg", -512) + bytes(1024), id="back"),
+        pytest.param(header("a/1.jpg", -1024) + bytes(1024), id="before the begin"),
+        pytest.param(header("name", 1 << 40, b"L") + bytes(1024), id="endless name"),
+    ],
+)
+@pytest.mark.timeout(10)
+def test_an_archive_that_would_never_end_is_damaged(tmp_path, content):
+    (tmp_path / "a.tar").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"a.tar is a damaged archive: a (member|name) "):
+        read(tmp_path)
+
+
+def test_links_and_other_files_of_an_archive_are_named_and_its_folders_may_have_any_name(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("BZ/1.jpg", "b/1.jpg", "b/2.gif"):
+            member = tarfile.TarInfo(name)
+            member.size = len(JPEG)
+            archive.addfile(member, io.BytesIO(JPEG))
+        link = tarfile.TarInfo("b/3.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "b/1.jpg"
+        archive.addfile(link)
+
+    splits = read(tmp_path, validation=Channel(tmp_path))
+
+    assert splits.labels == ["BZ", "b"]
+    assert "train: 2 links and files that are no photos left out: a.tar/b/2.gif, a.tar/b/3.jpg" in (
+        splits.notes
+    )
