@@ -49,9 +49,10 @@ def declare(
     return cast(T, made)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` where something known is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean ...?` where something known is near, else nothing. `cutoff` is a similarity
+    from 0 to 1."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""
 
 

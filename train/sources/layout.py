@@ -22,6 +22,9 @@ SPLITS = {
 LIST = "_lst"
 """After a channel's name: the channel of the list of its photos, or of its class names."""
 
+MISSPELT = 0.7
+"""Similarity from which on a channel's name is a mistake: `vaildation`, `eval`; not `extra`."""
+
 OTHER_CHANNELS = ("pretrained", "model", "code", "sm_drivers")
 """Channels that hold no photos."""
 
@@ -71,7 +74,8 @@ def _name_others(photos: Mapping[str, Channel], notes: list[str]) -> None:
     """Channels that nothing is read from. Raises ChannelError where one is a split's, misspelt."""
     known = [name for names in SPLITS.values() for name in names]
     others = sorted(photos.keys() - known) if len(photos) > 1 else []
-    misspelt = [f"channel {name!r}{near}" for name in others if (near := nearest(name, known))]
+    misspelt = [f"channel {name!r}{near}" for name in others
+                if (near := nearest(name, known, MISSPELT))]  # fmt: skip
     if misspelt:
         raise ChannelError(
             "; ".join(misspelt),
