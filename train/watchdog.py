@@ -117,8 +117,10 @@ class Watchdog:
             )
         )
         failure.write(failure.folder(self._output), reason)
-        with suppress(Exception):
+        try:
             self._rescue()
+        except Exception as error:  # nothing may keep a job that stands still from ending
+            _out(f"what was being written is lost: {type(error).__name__}: {error}\n")
         show_stacks(reason)
         os._exit(1)
 

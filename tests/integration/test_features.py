@@ -146,7 +146,7 @@ def test_a_job_that_has_ended_may_be_started_again(made, tmp_path):
     again = tree.train(**HEAD)
 
     assert again.returncode == 0, again.stderr
-    assert "resume: epoch 4" in again.stdout or "epoch=" not in again.stdout
+    assert "epoch=" not in again.stdout, "no epoch is left to train"
     assert all(torch.equal(value, before[name]) for name, value in weights(tree).items())
 
 

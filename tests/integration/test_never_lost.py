@@ -160,9 +160,8 @@ ROOMY = {"image_size": "128", "batch_size": "64", "evaluation_batch_size": "4", 
 
 def test_an_update_that_does_not_fit_is_made_in_smaller_parts_and_said(tmp_path):
     # how much is too little for 64 photos and enough for 32 differs between machines: bisected
-    low, high = 200, 3000
-    for _ in range(8):
-        middle = (low + high) // 2
+    low, middle, high = 200, 700, 3000
+    for _ in range(9):
         tree = Tree(tmp_path / str(middle))
         tree.channel("train", 24)
         tree.channel("validation", 2)
@@ -172,6 +171,7 @@ def test_an_update_that_does_not_fit_is_made_in_smaller_parts_and_said(tmp_path)
             break
         assert done.returncode == 0 or tree.failure.startswith("host-memory: "), done.stderr
         low, high = (low, middle) if done.returncode == 0 else (middle, high)
+        middle = (low + high) // 2
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("out of memory") == 1

@@ -18,8 +18,8 @@ from train.doctor.look import BAD, FACTS, Facts
 VERSION = 1
 MOST_PHOTOS = 4_000_000
 """Photos that one file remembers: 250 MB."""
-KEPT_FILES = 64
-"""Files of other lists of photos that stay in the folder: each host has one of its shard."""
+KEPT_BYTES = 1 << 30
+"""Of files of other lists of photos that stay in the folder: each host has one of its shard."""
 
 Reasons = dict[int, str]
 """Hash of a name -> why that photo cannot be used."""
@@ -61,9 +61,7 @@ class Memory:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        others = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
-        for old in [file for file in others if file != path][:-KEPT_FILES]:
-            old.unlink(missing_ok=True)
+        _make_room(path)
 
     def recall(self, names: NDArray[np.uint64]) -> tuple[Facts, NDArray[np.bool_]]:
         """A row per hash of a name, and which of them are remembered."""
@@ -87,3 +85,13 @@ class Memory:
         bad = set(every["name"][every["flags"] & BAD > 0].tolist())
         both = {**self.reasons, **reasons}
         return Memory(every, {name: why for name, why in both.items() if name in bad})
+
+
+def _make_room(path: Path) -> None:
+    """Removes the oldest files beside `path` beyond KEPT_BYTES."""
+    others = [(file.stat(), file) for file in path.parent.glob("*.npz") if file != path]
+    held = 0
+    for stat, file in sorted(others, key=lambda each: each[0].st_mtime_ns, reverse=True):
+        held += stat.st_size
+        if held > KEPT_BYTES:
+            file.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from artifact.preprocess import EXTENSIONS
 from container.failure import ChannelError
 from train.index import shown
+from train.sources.left_out import NAMED, LeftOut
 from train.sources.listing import Folder
 from train.sources.request import Request
 from train.sources.samples import LabelError, Listed, Samples, label
@@ -12,14 +13,12 @@ from train.sources.samples import LabelError, Listed, Samples, label
 # An image that nobody can decode here is a mistake worth naming; a read-me file is not.
 FOREIGN_IMAGES = (".gif", ".heic", ".heif", ".avif", ".svg", ".psd", ".raw", ".cr2", ".nef", ".jp2")
 
-NAMED = 5
-
 
 def read(request: Request) -> Listed:
     """Classes without photos are left out and named. Raises ChannelError."""
     split = request.split
     samples = Samples(split, request.folder.path)
-    ignored: list[str] = []
+    ignored = LeftOut()
     for folder in request.folder.folders:
         try:
             name = label(folder.name)
@@ -32,9 +31,7 @@ def read(request: Request) -> Listed:
             request.notes.append(f"{split}/{name}: no photos in this folder, so no class")
     if not len(samples):
         raise ChannelError(f"the {split} channel has no class folders: {_seen(request.folder)}")
-    if ignored:
-        some = ", ".join(map(shown, ignored[:NAMED])) + (", ..." if len(ignored) > NAMED else "")
-        request.notes.append(f"{split}: {len(ignored)} files that are no photos ignored: {some}")
+    ignored.tell(request.notes, split, "files that are no photos ignored")
     return samples.listed()
 
 
@@ -42,14 +39,14 @@ def has_photos(folder: Folder) -> bool:
     return next((True for name in folder.walk() if name.lower().endswith(EXTENSIONS)), False)
 
 
-def _photos(folder: Folder, below: str, ignored: list[str]) -> Iterator[str]:
+def _photos(folder: Folder, below: str, ignored: LeftOut) -> Iterator[str]:
     for path in folder.walk(below):
         name = path.rpartition("/")[2].lower()
         # objects in a bucket often have no extension: their bytes decide
         if "." not in name[1:] or name.endswith((*EXTENSIONS, *FOREIGN_IMAGES)):
             yield path
         else:
-            ignored.append(path)
+            ignored.add(path)
 
 
 def _seen(folder: Folder) -> str:

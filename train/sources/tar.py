@@ -5,7 +5,6 @@ An archive's headers are read once, and then any photo by its place. A compresse
 places: all before a photo would be unpacked for it.
 """
 
-import errno
 import json
 import re
 import tarfile
@@ -15,8 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import DataError
-from train.index import shown
-from train.sources.folders import NAMED
+from train.sources.left_out import LeftOut
 from train.sources.problems import Problems
 from train.sources.request import Request
 from train.sources.samples import LabelError, Listed, Samples, label
@@ -60,7 +58,7 @@ def read(request: Request) -> Listed:
     samples = Samples(request.split, request.folder.path, request.files, "plain")
     in_folders = not any(_labelled(request.folder.path / name) for name in request.files)
     problems = Problems()
-    left_out: list[str] = []
+    left_out = LeftOut()
     for file, name in enumerate(request.files):
         for group in groups(request.folder.path / name, left_out):
             try:
@@ -72,24 +70,21 @@ def read(request: Request) -> Listed:
     problems.check(f"{request.split} archives", LABELS_FIX)
     if not len(samples):
         raise DataError(f"{request.split}: {', '.join(request.files[:5])}: no photos", LABELS_FIX)
-    if left_out:
-        some = ", ".join(map(shown, left_out[:NAMED])) + (", ..." if len(left_out) > NAMED else "")
-        request.notes.append(
-            f"{request.split}: {len(left_out)} links and files that are no photos left out: {some}"
-        )
+    left_out.tell(request.notes, request.split, "links and files that are no photos left out")
     return samples.listed(request.names)
 
 
 def _labelled(path: Path) -> bool:
     """Whether the archive's first photo has a label beside it: the rest must then have one too."""
-    return next((bool(group.labels) for group in groups(path) if group.photos), False)
+    members = groups(path, LeftOut())
+    return next((bool(group.labels) for group in members if group.photos), False)
 
 
-def groups(path: Path, left_out: list[str] | None = None) -> Iterator[Group]:
-    """Members that follow each other under one key. Names of photos that are links, and of files of
-    other kinds, go into `left_out`. Raises DataError."""
+def groups(path: Path, left_out: LeftOut) -> Iterator[Group]:
+    """Members that follow each other under one key. Photos that are links, and files of other
+    kinds, go into `left_out`. Raises DataError."""
     group = Group("")
-    for member, data in _members(path, [] if left_out is None else left_out):
+    for member, data in _members(path, left_out):
         key, suffix = _key(member.name)
         if key != group.key:
             yield group
@@ -101,7 +96,7 @@ def groups(path: Path, left_out: list[str] | None = None) -> Iterator[Group]:
     yield group
 
 
-def _members(path: Path, left_out: list[str]) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def _members(path: Path, left_out: LeftOut) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
     """Photos, and labels with their bytes. Raises DataError."""
     _refuse_compressed(path)
     try:
@@ -118,13 +113,9 @@ def _members(path: Path, left_out: list[str]) -> Iterator[tuple[tarfile.TarInfo,
                     file = archive.extractfile(member)
                     yield member, file.read() if file else b""
                 else:
-                    left_out.append(f"{path.name}/{member.name}")
+                    left_out.add(f"{path.name}/{member.name}")
             _check_end(path, archive.offset)
     except DAMAGED as error:
-        raise DataError(f"{path.name} is a damaged archive: {error}", FIX) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the file's begin
-            raise
         raise DataError(f"{path.name} is a damaged archive: {error}", FIX) from error
 
 

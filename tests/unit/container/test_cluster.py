@@ -1,7 +1,9 @@
 """Hosts from resourceconfig.json, the interface between them, and how their supervisors meet."""
 
+import json
 import socket
 import threading
+import time
 
 import pytest
 
@@ -232,6 +234,27 @@ def test_a_stop_while_they_meet_is_an_interruption():
     stopped = Host(HOSTS[:2], HOSTS[0], cluster.free_port(), stopped=True)
 
     (failed,) = results(stopped)
+
+    assert isinstance(failed, InterruptedFailure)
+
+
+def test_a_host_that_calls_and_ends_in_one_breath_is_heard():
+    port = cluster.free_port()
+    leader = Host(HOSTS[:2], HOSTS[0], port)
+    hello = {"kind": "hello", "host": HOSTS[1], "processes": 1, "token": leader.meeting.token}
+    end = {"kind": "end", "who": HOSTS[1], "text": "interrupted: stopped; fix: start it again"}
+    deadline = time.monotonic() + 10
+
+    while True:
+        try:
+            caller = socket.create_connection((HOSTS[0], port), timeout=5)
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    with caller:
+        caller.sendall(b"".join(json.dumps(said).encode() + b"\n" for said in (hello, end)))
+        (failed,) = results(leader)
 
     assert isinstance(failed, InterruptedFailure)
 

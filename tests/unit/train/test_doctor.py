@@ -10,7 +10,7 @@ from PIL import Image
 from container.failure import DataError
 from tests.make import encode
 from tests.tree import photo
-from train.doctor import checkup, copies, policy
+from train.doctor import checkup, copies, memory, policy
 from train.doctor.copies import Photos
 from train.doctor.examine import Folders, examine
 from train.doctor.look import BAD, FACTS, FLAT, LOOKED, look
@@ -122,6 +122,19 @@ def test_a_damaged_memory_is_made_anew(tmp_path, damage):
 
     assert again["train"].flagged(LOOKED).all()
     assert all(Memory.load(path) for path in files)
+
+
+def test_the_oldest_memories_of_other_lists_make_room(tmp_path, monkeypatch):
+    folders = Folders(run=tmp_path / "run")
+    for photos in (1, 2, 3):
+        seen({"train": index(tmp_path / "data", some(photos))}, folders)
+    oldest, *_ = kept = sorted(folders.run.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    monkeypatch.setattr(memory, "KEPT_BYTES", sum(path.stat().st_size for path in kept) - 1)
+
+    seen({"train": index(tmp_path / "data", some(4))}, folders)
+
+    assert not oldest.exists()
+    assert len(list(folders.run.iterdir())) == 3
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path, capsys):
