@@ -35,7 +35,7 @@ RECIPES: dict[str, dict[str, str]] = {
     "as declared": {},
     "no average": {"ema_decay": "0"},
     "no augmentation": {"augmentation": "none"},
-    "flip": {"augmentation": "flip"},
+    "crop": {"augmentation": "crop"},
     "strong": {"augmentation": "strong"},
     "random erasing 0.25": {"random_erasing": "0.25"},
     "label smoothing 0.1": {"label_smoothing": "0.1"},

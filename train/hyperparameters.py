@@ -117,7 +117,7 @@ class Hyperparameters:
     )  # fmt: skip
     augmentation: str = declare(
         "auto",
-        "Random changes of training photos; auto is none for `head` and crop for `all`.",
+        "Random changes of training photos; auto is none for `head` and flip for `all`.",
         "few weights do not overfit; many do",
         choices=("auto", "none", "flip", "crop", "strong"),
     )
@@ -244,7 +244,7 @@ class Hyperparameters:
     def resolved_augmentation(self) -> str:
         if self.augmentation != "auto":
             return self.augmentation
-        return "crop" if self.fine_tune == "all" else "none"
+        return "flip" if self.fine_tune == "all" else "none"
 
     @property
     def resolved_views(self) -> int:
