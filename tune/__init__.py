@@ -1,0 +1,1 @@
+"""A search over training jobs on this machine."""

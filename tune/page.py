@@ -1,0 +1,127 @@
+"""tuning.html: every trial, what was best, and how the objective follows the values; one file."""
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import optuna
+import plotly.io
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from optuna.visualization import (
+    plot_contour,
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_param_importances,
+)
+
+from tune.spec import Specification
+
+CONTOURS = 3
+"""Parameters of the contour plot, the most important ones: all pairs of ten are forty-five."""
+HEAD = (
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    '<meta name=viewport content="width=device-width, initial-scale=1">'
+    "<title>Hyperparameter search</title><style>"
+    "body{font:15px system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:1rem;color:#1c2733}"
+    "table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem;text-align:right;"
+    "border-bottom:1px solid #dde3ea}th:first-child,td:first-child{text-align:left}"
+    ".wide{overflow-x:auto}.best{background:#e8f3ea}pre{background:#f4f6f8;padding:1rem}"
+    "</style>"
+)
+
+
+def table(study: optuna.Study, spec: Specification) -> list[dict[str, Any]]:
+    """A row per trial, the best first, those without a value last."""
+    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            spec.objective.name: trial.value,
+            **{one.name: trial.params.get(one.name) for one in spec.ranges},
+            "seconds": trial.user_attrs.get("seconds"),
+            "reason": trial.user_attrs.get("reason", ""),
+        }
+        for trial in study.get_trials(deepcopy=False)
+    ]
+    name = spec.objective.name
+    return sorted(rows, key=lambda row: (row[name] is None, sign * (row[name] or 0), row["trial"]))
+
+
+def write(path: Path, study: optuna.Study, spec: Specification, best: dict[str, str]) -> None:
+    rows = table(study, spec)
+    parts = [HEAD, "<h1>Hyperparameter search</h1>", _summary(rows, spec)]
+    if best:
+        parts.append(
+            f"<h2>Best hyperparameters</h2><pre>{html.escape(json.dumps(best, indent=1))}</pre>"
+        )
+    parts += [f"<h2>{title}</h2>{figure}" for title, figure in _figures(study, spec)]
+    parts += ["<h2>Trials</h2>", _table(rows)]
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(parts), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _summary(rows: list[dict[str, Any]], spec: Specification) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    way = "largest" if spec.objective.maximize else "smallest"
+    return (
+        f"<p>{html.escape(spec.strategy)} search for the {way} "
+        f"<b>{html.escape(spec.objective.name)}</b>; trials: {said}.</p>"
+    )
+
+
+def _figures(study: optuna.Study, spec: Specification) -> list[tuple[str, str]]:
+    """Those that the finished trials are enough for; the first one carries the script."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return []
+    label = spec.objective.name
+    figures = [("History", plot_optimization_history(study, target_name=label))]
+    varied = [one.name for one in spec.ranges
+              if len({str(trial.params.get(one.name)) for trial in complete}) > 1]  # fmt: skip
+    if varied:
+        figures.append(
+            ("Parallel coordinates", plot_parallel_coordinate(study, varied, target_name=label))
+        )
+    if len(varied) > 1 and len({trial.value for trial in complete}) > 1:
+        evaluator = PedAnovaImportanceEvaluator()
+        importances = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, params=varied
+        )
+        figures.append((
+            "Importances",
+            plot_param_importances(study, evaluator, varied, target_name=label),
+        ))  # fmt: skip
+        most = list(importances)[:CONTOURS]
+        figures.append(("Contour", plot_contour(study, most, target_name=label)))
+    return [
+        (title, plotly.io.to_html(figure, full_html=False, include_plotlyjs=at == 0))
+        for at, (title, figure) in enumerate(figures)
+    ]
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    body = "".join(
+        f'<tr class="{"best" if at == 0 else ""}">'
+        + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values())
+        + "</tr>"
+        for at, row in enumerate(rows)
+    )
+    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
