@@ -15,6 +15,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "trains a classifier on the photos in /opt/ml/input/data",
         [sys.executable, "-P", "-m", "container.supervisor", "train"],
     ),
+    "tune": (
+        "searches hyperparameters as /opt/ml/input/config/tuning.json asks for",
+        [sys.executable, "-P", "-m", "container.supervisor", "tune"],
+    ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
         [

@@ -253,6 +253,14 @@ def of_peer(who: str, text: str) -> Failure:
     return PeerLostError(cause, fix or None, rest.splitlines())
 
 
+def read(who: str, first: str) -> Failure:
+    """The failure that the `first` line of a reason file is about, as `who` has met it."""
+    name, _, rest = first.partition(": ")
+    cause, _, fix = rest.partition("; fix: ")
+    kind = next((kind for kind in CLASSES if kind.name == name), InternalError)
+    return kind(f"{who}: {cause or first}", fix or None)
+
+
 def folder(output: Path) -> Path:
     """Where a process leaves its reason: where its supervisor wants it, else in `output`."""
     return Path(os.environ.get(FOLDER) or output)

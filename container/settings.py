@@ -1,4 +1,4 @@
-"""Settings of the server: environment variables, declared once, all mistakes reported at once."""
+"""Settings: environment variables, declared once, all mistakes reported at once."""
 
 import os
 from dataclasses import dataclass, field, fields
@@ -113,21 +113,7 @@ class Settings:
     @classmethod
     def read(cls, environment: dict[str, str] | None = None) -> "Settings":
         """Raises SettingError with every value that cannot be used."""
-        environment = dict(os.environ) if environment is None else environment
-        values: dict[str, Any] = {}
-        mistakes = []
-        for setting in fields(cls):
-            for name in setting.metadata["names"]:
-                if not environment.get(name):
-                    continue
-                try:
-                    values[setting.name] = _parse(environment[name], setting)
-                except ValueError as error:
-                    mistakes.append(f"{name}={environment[name]!r}: expected {error}")
-                break
-        if mistakes:
-            raise SettingError(f"{len(mistakes)} settings cannot be used", details=mistakes)
-        return cls(**values)
+        return read(cls, environment)
 
     @property
     def max_payload_bytes(self) -> int:
@@ -151,6 +137,26 @@ class Settings:
     def item_limit(self) -> int:
         """More could never enter the queue."""
         return min(self.max_items, self.queue_images)
+
+
+def read(kind: type[T], environment: dict[str, str] | None = None) -> T:
+    """The settings that the dataclass `kind` declares. Raises SettingError with every value that
+    cannot be used."""
+    environment = dict(os.environ) if environment is None else environment
+    values: dict[str, Any] = {}
+    mistakes = []
+    for setting in fields(kind):  # type: ignore[arg-type]
+        for name in setting.metadata["names"]:
+            if not environment.get(name):
+                continue
+            try:
+                values[setting.name] = _parse(environment[name], setting)
+            except ValueError as error:
+                mistakes.append(f"{name}={environment[name]!r}: expected {error}")
+            break
+    if mistakes:
+        raise SettingError(f"{len(mistakes)} settings cannot be used", details=mistakes)
+    return kind(**values)
 
 
 def _parse(text: str, setting: Any) -> int | str:

@@ -64,8 +64,9 @@ def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
 
 def _calibrate(run: Training, split: str, answers: Answers) -> Calibration | None:
     """None where the job is stopped before validation photos have been answered, or where photos
-    have several labels; then the network's probabilities are served as they are."""
-    if run.state.interrupted or not len(answers):
+    have several labels, or where validation photos have been learned, of which the network is too
+    sure; then its probabilities are served as they are."""
+    if run.state.interrupted or not len(answers) or run.chosen.train_on_validation:
         return None
     if split == "validation":
         made = calibrate(answers.rows, {})

@@ -173,6 +173,12 @@ class Hyperparameters:
     test_fraction: float = declare(
         1.0, "The same for the test split.", "all of it", above=0, high=1
     )
+    train_on_validation: bool = declare(
+        False,
+        "Train on the validation photos as well, and keep the last epoch: for the last training "
+        "after a search.",
+        "validation is worth something only on photos that the network has not learned",
+    )
     early_stopping_patience: int = declare(
         0,
         "Epochs without a better validation accuracy before training ends; 0 never ends it.",

@@ -1,5 +1,6 @@
 """The samples of one split: names and targets, a few bytes each, whatever the number of photos."""
 
+import os
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from container.failure import DataError
 from train.pieces import Pieces
 
 GATHERED = 65_536
@@ -110,6 +112,48 @@ def _gather(
         )
         gathered[before[0] : before[0] + len(places)] = names[places]
     return gathered, new_ends
+
+
+def joined(first: Index, second: Index) -> Index:
+    """The samples of both, under the folder that holds both. Raises DataError where one of them has
+    its photos in larger files and the other has not."""
+    if (first.pieces is None) != (second.pieces is None) or (
+        first.pieces and second.pieces and first.pieces.form != second.pieces.form
+    ):
+        raise DataError(
+            f"{first.channel} and {second.channel} cannot be joined: one has a photo a file, the "
+            "other has not",
+            "give both in one format, or set train_on_validation=false",
+        )
+    root = Path(os.path.commonpath([first.root, second.root]))
+    parts = [_below(root, index) for index in (first, second)]
+    pieces = None
+    if parts[0].pieces and parts[1].pieces:
+        pieces = parts[0].pieces.joined(parts[1].pieces)
+    return replace(
+        parts[0],
+        names=np.concatenate([part.names for part in parts]),
+        ends=np.concatenate([parts[0].ends, parts[1].ends + len(parts[0].names)]),
+        targets=np.concatenate([part.targets for part in parts]),
+        pieces=pieces,
+    )
+
+
+def _below(root: Path, index: Index) -> Index:
+    """The same photos, named from a folder above."""
+    prefix = index.root.relative_to(root).as_posix()
+    if prefix == ".":
+        return replace(index, root=root)
+    if index.pieces:
+        return replace(index, root=root, pieces=index.pieces.below(prefix))
+    start, length = prefix.encode("utf-8", "surrogateescape") + b"/", len(index)
+    names, ends = bytearray(), array("q")
+    for position in range(length):
+        names += start + index.raw_name(position)
+        ends.append(len(names))
+    return replace(
+        index, root=root, names=np.frombuffer(names, np.uint8), ends=np.frombuffer(ends, np.int64)
+    )
 
 
 def shown(name: str) -> str:

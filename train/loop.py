@@ -90,9 +90,11 @@ def fit(
     autocast: Callable[[], AbstractContextManager[None]],
     mix: Mixing = unmixed,
     team: Team = ALONE,
+    keep_last: bool = False,
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
-    with an unfinished update dropped. Raises NonFiniteLossError before a bad update is made."""
+    with an unfinished update dropped. `keep_last` takes every epoch for better than those before.
+    Raises NonFiniteLossError before a bad update is made."""
     scaler.scale(torch.zeros((), device=device))  # a process may have no photo in the first update
     started, images_before = time.monotonic(), state.images
     while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
@@ -165,7 +167,7 @@ def fit(
             state.interrupted = True
             return
         speed = (state.images - images_before) / max(seconds, 1e-9)
-        is_best = close_epoch(state, evaluation, rate(max(0, state.step - 1)), speed)
+        is_best = close_epoch(state, evaluation, rate(max(0, state.step - 1)), speed, keep_last)
         events.epoch_done(state, is_best)
         started, images_before = time.monotonic(), 0
 
@@ -282,7 +284,9 @@ def count(state: State, update: Update) -> None:
     state.right += update.right
 
 
-def close_epoch(state: State, evaluation: Evaluation, rate: float, speed: float) -> bool:
+def close_epoch(
+    state: State, evaluation: Evaluation, rate: float, speed: float, keep_last: bool
+) -> bool:
     """Writes the epoch into the history; returns whether it is the best so far."""
     images = max(1, state.images)
     metrics = {
@@ -296,7 +300,7 @@ def close_epoch(state: State, evaluation: Evaluation, rate: float, speed: float)
     }
     state.history.append(metrics)
     best = state.best
-    is_best = best is None or rank(metrics) > rank(best)
+    is_best = keep_last or best is None or rank(metrics) > rank(best)
     if is_best:
         state.best_epoch = len(state.history)
     state.epoch += 1

@@ -11,6 +11,7 @@ from train.doctor import checkup, policy
 from train.doctor.examine import Folders
 from train.gathered import Gathered
 from train.hyperparameters import Hyperparameters
+from train.index import joined
 from train.progress import say
 
 CACHE_FOLDER = "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"
@@ -32,6 +33,10 @@ def read_splits(job: Job, chosen: Hyperparameters, gathered: Gathered) -> Splits
     if splits.test is not None:
         splits.test = channels.subset(splits.test, chosen.test_fraction, seed)
     _check(job, chosen, splits, gathered)
+    if chosen.train_on_validation:
+        say(f"note: train_on_validation: the {len(splits.validation)} validation photos are "
+            "learned, too; what is measured on them says nothing of new photos")  # fmt: skip
+        splits.train = joined(splits.train, splits.validation)
     channels.check_classes(splits, gathered.counts(splits.train, len(splits.labels)))
     _print_table(splits)
     return splits

@@ -40,6 +40,20 @@ class Pieces:
             length=self.length[positions],
         )
 
+    def below(self, prefix: str) -> "Pieces":
+        """The same, named from a folder above."""
+        return replace(self, files=tuple(f"{prefix}/{file}" for file in self.files))
+
+    def joined(self, other: "Pieces") -> "Pieces":
+        """Those of both, which have one form."""
+        return replace(
+            self,
+            files=self.files + other.files,
+            file=np.concatenate([self.file, other.file + np.int32(len(self.files))]),
+            offset=np.concatenate([self.offset, other.offset]),
+            length=np.concatenate([self.length, other.length]),
+        )
+
     def path(self, position: int) -> str:
         return self.files[int(self.file[position])]
 

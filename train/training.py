@@ -308,6 +308,7 @@ class Training:
             autocast=self.autocast,
             mix=self.mix,
             team=self.team,
+            keep_last=self.chosen.train_on_validation,
         )
         if self.state.interrupted:
             if self.bar is not None:

@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-HEAVY = ("model", "checkpoints")
+from container.failure import DiskFullError
+
+MODEL, CHECKPOINTS = "model", "checkpoints"
 """Of a trial's folder; its log, metrics, pictures and report stay."""
-
-
-class DiskBudgetError(OSError):
-    """The search would fill the volume."""
+OPTIMIZER = 3
+"""A checkpoint's size over its weights': two more tensors of each for Adam's averages."""
+COPIES = 3
+"""Checkpoints that a running trial has at a time, with the one that is being written."""
 
 
 class Keep:
@@ -20,28 +22,25 @@ class Keep:
 
     def after(self, finished: Path, ranked: Sequence[Path]) -> None:
         """`finished` has ended; `ranked` are all complete trials, the best first."""
-        kept = set(ranked[: self.count])
-        for folder in {finished, *ranked} - kept:
-            for name in HEAVY:
-                shutil.rmtree(folder / name, ignore_errors=True)
-        for folder in kept:
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(finished / CHECKPOINTS, ignore_errors=True)
+        for folder in {finished, *ranked} - set(ranked[: self.count]):
+            shutil.rmtree(folder / MODEL, ignore_errors=True)
 
-
-def budget(first: Path, left: int, parallel: int, kept: int) -> str:
-    """From what the first trial has written, how much all will; raises DiskBudgetError where the
-    volume has less. Returns a line for the log."""
-    heavy = sum(size(first / name) for name in HEAVY)
-    light = size(first) - heavy
-    # a trial's checkpoints are as large as its model, with the optimizer's state three times that
-    needed = left * light + heavy * kept + 4 * heavy * parallel
-    free = shutil.disk_usage(first).free
-    line = f"disk: {needed >> 20:,} MiB for {left} more trials, {free >> 20:,} MiB free"
-    if needed > free:
-        raise DiskBudgetError(
-            f"{line}; keep fewer models, run fewer trials side by side, or take a larger volume"
-        )
-    return line
+    def budget(self, finished: Sequence[Path], left: int, parallel: int) -> str:
+        """From what the finished trials have written, how much the others will; a line for the log.
+        Raises DiskFullError where the volume has less."""
+        model = max(size(folder / MODEL) for folder in finished)
+        rest = max(size(folder) - size(folder / MODEL) for folder in finished)
+        running = model * (1 + OPTIMIZER * COPIES)
+        needed = left * rest + self.count * model + parallel * running
+        free = shutil.disk_usage(finished[0]).free
+        line = f"{left} more trials take about {needed >> 20:,} MiB of {free >> 20:,} MiB free"
+        if needed > free:
+            raise DiskFullError(
+                f"the volume has no room for the search: {line}",
+                "lower TUNE_KEEP_MODELS or MaxParallelTrainingJobs, or take a larger volume",
+            )
+        return f"disk: {line}; the best {self.count} keep their weights"
 
 
 def size(path: Path) -> int:

@@ -2,8 +2,6 @@
 
 import html
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,6 +16,7 @@ from optuna.visualization import (
     plot_param_importances,
 )
 
+from tune import journal, sampling
 from tune.spec import Specification
 
 CONTOURS = 3
@@ -37,23 +36,27 @@ HEAD = (
 def table(study: optuna.Study, spec: Specification) -> list[dict[str, Any]]:
     """A row per trial, the best first, those without a value last."""
     sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    rows = [
-        {
+    name = spec.objective.name
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.params.keys() != sampling.distributions(spec).keys():
+            continue  # not begun
+        rows.append({
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            spec.objective.name: trial.value,
-            **{one.name: trial.params.get(one.name) for one in spec.ranges},
+            name: trial.value,
+            **sampling.written(trial.params, spec),
             "seconds": trial.user_attrs.get("seconds"),
+            "parent": trial.user_attrs.get(journal.PARENT, ""),
             "reason": trial.user_attrs.get("reason", ""),
-        }
-        for trial in study.get_trials(deepcopy=False)
-    ]
-    name = spec.objective.name
+        })  # fmt: skip
     return sorted(rows, key=lambda row: (row[name] is None, sign * (row[name] or 0), row["trial"]))
 
 
-def write(path: Path, study: optuna.Study, spec: Specification, best: dict[str, str]) -> None:
-    rows = table(study, spec)
+def document(
+    study: optuna.Study, spec: Specification, rows: list[dict[str, Any]], best: dict[str, str]
+) -> str:
+    """The whole page; it needs no network."""
     parts = [HEAD, "<h1>Hyperparameter search</h1>", _summary(rows, spec)]
     if best:
         parts.append(
@@ -61,9 +64,7 @@ def write(path: Path, study: optuna.Study, spec: Specification, best: dict[str, 
         )
     parts += [f"<h2>{title}</h2>{figure}" for title, figure in _figures(study, spec)]
     parts += ["<h2>Trials</h2>", _table(rows)]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(parts), encoding="utf-8")
-    os.replace(partial, path)
+    return "".join(parts)
 
 
 def _summary(rows: list[dict[str, Any]], spec: Specification) -> str:
@@ -85,8 +86,8 @@ def _figures(study: optuna.Study, spec: Specification) -> list[tuple[str, str]]:
         return []
     label = spec.objective.name
     figures = [("History", plot_optimization_history(study, target_name=label))]
-    varied = [one.name for one in spec.ranges
-              if len({str(trial.params.get(one.name)) for trial in complete}) > 1]  # fmt: skip
+    varied = [key for key in sampling.distributions(spec)
+              if len({str(trial.params.get(key)) for trial in complete}) > 1]  # fmt: skip
     if varied:
         figures.append(
             ("Parallel coordinates", plot_parallel_coordinate(study, varied, target_name=label))
@@ -114,14 +115,14 @@ def _table(rows: list[dict[str, Any]]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
     body = "".join(
         f'<tr class="{"best" if at == 0 else ""}">'
-        + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values())
+        + "".join(f"<td>{html.escape(text(value))}</td>" for value in row.values())
         + "</tr>"
         for at, row in enumerate(rows)
     )
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,9 @@
 """What to search: the request of CreateHyperParameterTuningJob, read and checked.
 
 One file drives both worlds. Here the request, or only its HyperParameterTuningJobConfig, is read;
-what only the platform needs (roles, instances, the image, channels in S3) is left alone. Field names
-and limits are the API's: API/CreateHyperParameterTuningJob, DG/automatic-model-tuning-define-ranges.
+what only the platform needs (roles, instances, the image, channels in S3) is left alone. Field
+names and limits are the API's: API/CreateHyperParameterTuningJob,
+DG/automatic-model-tuning-define-ranges.
 """
 
 import json
@@ -51,6 +52,9 @@ class Objective:
     """Its first group is the value; the last match of a log is the trial's."""
     maximize: bool
 
+    def __str__(self) -> str:
+        return f"{'largest' if self.maximize else 'smallest'} {self.name}"
+
 
 @dataclass(frozen=True)
 class Hyperband:
@@ -79,6 +83,13 @@ class Specification:
     """Names of earlier searches to learn from."""
     ignored: tuple[str, ...] = field(default=())
     """What was asked for that has no meaning on one machine."""
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """Hyperparameters that all trials share."""
+        if self.hyperband is None or any(name in self.static for name in RESOURCES):
+            return self.static
+        return {**self.static, "epochs": str(self.hyperband.most)}
 
     def grid(self) -> list[dict[str, str]]:
         """Every combination of categorical values, in the order of the request."""

@@ -9,26 +9,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
+from tune.footprint import Footprint
+
 State = Literal["complete", "pruned", "failed", "stopped"]
 
-LOG, RESULT, PROCESS = "log.txt", "trial.json", "process.json"
-STOP_SECONDS = 60.0
-"""For a trial to leave a checkpoint after SIGTERM; then it is killed."""
+LOG, PROCESS = "log.txt", "process.json"
+STOP_SECONDS = 100.0
+"""For a trial to leave a checkpoint after SIGTERM; then it is killed. The platform gives 120."""
+EPOCH = re.compile(r"\bepoch=(\d+)\b")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     state: State
-    value: float | None = None
-    reason: str = ""
-    values: list[float] = field(default_factory=list)
-    """Of the objective, in the order of the log."""
+    value: float | None
+    """Of the objective: the last in the log, as the platform has it."""
+    reason: str
+    peak_bytes: int
+    """Most memory that the job's processes held at a time."""
 
 
 class Trial:
@@ -37,7 +42,7 @@ class Trial:
     def __init__(self, folder: Path, base: Path, name: str) -> None:
         self.folder, self.base, self.name = folder, base, name
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked: str | None = None
+        self._asked: State | None = None
         self._lock = threading.Lock()
 
     def prepare(self, hyperparameters: dict[str, str], objective: str) -> None:
@@ -57,35 +62,31 @@ class Trial:
         regex: str,
         environment: dict[str, str],
         seen: Callable[[int, float], bool],
-        processors: list[int],
     ) -> Outcome:
-        """To its end. `seen` is told every value of the objective, numbered from 1, and says
-        whether to go on."""
-        values: list[float] = []
-        pattern = re.compile(regex)
-        with (self.folder / LOG).open("ab") as log:
-            process = self._start(environment, processors)
+        """To its end. `seen` is told every value of the objective with its epoch, from 1, and says
+        whether to go on. A log of an earlier start counts: its job may have been at its end."""
+        pattern, values = re.compile(regex), dict[int, float]()
+        with (self.folder / LOG).open("a+b") as log:
+            log.seek(0)
+            for line in log:
+                _read(line, pattern, values)
+            process = self._start(environment)
             assert process.stdout is not None
-            for line in process.stdout:
-                log.write(line)
-                log.flush()
-                for match in pattern.finditer(line.decode("utf-8", "replace")):
-                    value = _number(match.group(1))
-                    if value is None:
-                        continue
-                    values.append(value)
-                    if math.isfinite(value) and not seen(len(values), value):
+            with Footprint(process.pid) as footprint:
+                for line in process.stdout:
+                    log.write(line)
+                    log.flush()
+                    epoch = _read(line, pattern, values)
+                    if epoch and math.isfinite(values[epoch]) and not seen(epoch, values[epoch]):
                         self.stop("pruned")
-            code = process.wait()
+                code = process.wait()
         (self.folder / PROCESS).unlink(missing_ok=True)
-        return self._outcome(code, values)
+        return self._outcome(code, [values[epoch] for epoch in sorted(values)], footprint.peak)
 
-    def _start(
-        self, environment: dict[str, str], processors: list[int]
-    ) -> "subprocess.Popen[bytes]":
+    def _start(self, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         own = {
-            **os.environ, **environment, "SAGEMAKER_BASE_DIR": str(self.folder),
-            "TRAINING_JOB_NAME": self.name,
+            **os.environ, **environment,
+            "SAGEMAKER_BASE_DIR": str(self.folder), "TRAINING_JOB_NAME": self.name,
         }  # fmt: skip
         with self._lock:
             process = subprocess.Popen(
@@ -94,39 +95,47 @@ class Trial:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             self._process = process
-        if hasattr(os, "sched_setaffinity"):  # what it starts inherits it
-            os.sched_setaffinity(process.pid, processors)
-        known = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        (self.folder / PROCESS).write_text(json.dumps(known))
-        if self._asked is not None:
-            process.send_signal(signal.SIGTERM)
+            known = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+            (self.folder / PROCESS).write_text(json.dumps(known))
+            if self._asked is not None:
+                self._terminate(process)
         return process
 
     def stop(self, why: State) -> None:
         """As the platform stops a job; what it has learned stays in its checkpoint."""
         with self._lock:
-            self._asked = self._asked or why
-            process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        threading.Timer(STOP_SECONDS, _kill_if_alive, [process]).start()
+            first, self._asked = self._asked is None, self._asked or why
+            if first and self._process is not None:
+                self._terminate(self._process)
 
-    def _outcome(self, code: int, values: list[float]) -> Outcome:
-        finite = [value for value in values if math.isfinite(value)]
-        last = finite[-1] if finite else None
+    def _terminate(self, process: "subprocess.Popen[bytes]") -> None:
+        process.send_signal(signal.SIGTERM)
+        late = threading.Timer(STOP_SECONDS, _kill_family, [process.pid])
+        late.daemon = True
+        late.start()
+        threading.Thread(target=lambda: (process.wait(), late.cancel()), daemon=True).start()
+
+    def _outcome(self, code: int, values: list[float], peak: int) -> Outcome:
+        last = values[-1] if values else None
         reason = self._reason()
+
+        def outcome(state: State, why: str) -> Outcome:
+            finite = last if last is not None and math.isfinite(last) else None
+            return Outcome(state, finite, why, peak)
+
         if self._asked == "stopped":
-            return Outcome("stopped", last, "the search was stopped", values)
+            return outcome("stopped", "the search was stopped")
         if self._asked == "pruned":
-            return Outcome("pruned", last, "worse than the others at this epoch", values)
+            return outcome("pruned", "worse than the others at this epoch")
         if code != 0 and reason.startswith("non-finite-loss"):
-            return Outcome("pruned", last, reason, values)
+            return outcome("pruned", reason)
         if code != 0:
-            return Outcome("failed", last, reason or f"exit code {code}", values)
+            return outcome("failed", reason or f"exit code {code}")
         if last is None:
-            return Outcome("failed", None, "the log has no value of the objective", values)
-        return Outcome("complete", last, "", values)
+            return outcome("failed", "the log has no value of the objective")
+        if not math.isfinite(last):
+            return outcome("pruned", f"the objective is {last}")
+        return outcome("complete", "")
 
     def _reason(self) -> str:
         try:
@@ -137,30 +146,36 @@ class Trial:
 
 
 def end_orphan(folder: Path) -> None:
-    """The process of a trial whose search was killed: two must not write one checkpoint."""
-    try:
+    """The processes of a trial whose search was killed: two must not write one checkpoint."""
+    with suppress(OSError, ValueError, KeyError, psutil.NoSuchProcess):
         known = json.loads((folder / PROCESS).read_text())
         process = psutil.Process(known["pid"])
-        if abs(process.create_time() - known["started"]) > 1:
-            return  # the number is another process's by now
+        if abs(process.create_time() - known["started"]) < 1:  # else the number is another's by now
+            _kill_family(process.pid)
+
+
+def _kill_family(pid: int) -> None:
+    family = []
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
-        return
     for one in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             one.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(family, timeout=10)
 
 
-def _kill_if_alive(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.kill()
-
-
-def _number(text: str) -> float | None:
+def _read(line: bytes, pattern: re.Pattern[str], values: dict[int, float]) -> int:
+    """Puts a value of the objective under its epoch, which is returned; 0 where there is none."""
+    text = line.decode("utf-8", "replace")
+    found = pattern.search(text)
+    if found is None:
+        return 0
     try:
-        return float(text)
-    except ValueError:
-        return None
+        value = float(found.group(1))
+    except (ValueError, TypeError):
+        return 0
+    told = EPOCH.search(text)
+    epoch = int(told.group(1)) if told else max(values, default=0) + 1
+    values[epoch] = value
+    return epoch

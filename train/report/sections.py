@@ -41,9 +41,10 @@ def lead(results: Results) -> Html:
 def _cards(results: Results) -> list[tuple[str, object, str]]:
     evaluation = results.evaluation
     low, high = interval(evaluation.top1_accuracy, evaluation.images)
+    learned = results.split == "validation" and results.chosen.train_on_validation
     cards: list[tuple[str, object, str]] = [
         (f"accuracy on {results.split}", percent(evaluation.top1_accuracy),
-         f"95% interval {low:.1%} to {high:.1%}"),
+         "of photos it has learned" if learned else f"95% interval {low:.1%} to {high:.1%}"),
         (f"loss on {results.split}", number(evaluation.loss), f"{evaluation.images:,} photos"),
         ("classes", f"{len(results.labels):,}",
          f"guessing the largest: {_largest(results):.1%}"),
