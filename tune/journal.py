@@ -51,17 +51,13 @@ def study(spec: Specification, folder: Path) -> optuna.Study:
     made = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),
         study_name=NAME,
-        direction=direction(spec),
+        direction="maximize" if spec.objective.maximize else "minimize",
         pruner=sampling.pruner(spec),
         load_if_exists=True,
     )
     # a start that goes on does not draw the first one's numbers again
     made.sampler = sampling.sampler(spec, len(made.get_trials(deepcopy=False)))
     return made
-
-
-def direction(spec: Specification) -> str:
-    return "maximize" if spec.objective.maximize else "minimize"
 
 
 def _mend(path: Path) -> None:

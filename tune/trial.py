@@ -110,10 +110,7 @@ class Trial:
 
     def _terminate(self, process: "subprocess.Popen[bytes]") -> None:
         process.send_signal(signal.SIGTERM)
-        late = threading.Timer(STOP_SECONDS, _kill_family, [process.pid])
-        late.daemon = True
-        late.start()
-        threading.Thread(target=lambda: (process.wait(), late.cancel()), daemon=True).start()
+        threading.Thread(target=_kill_late, args=(process,), daemon=True).start()
 
     def _outcome(self, code: int, values: list[float], peak: int) -> Outcome:
         last = values[-1] if values else None
@@ -152,6 +149,13 @@ def end_orphan(folder: Path) -> None:
         process = psutil.Process(known["pid"])
         if abs(process.create_time() - known["started"]) < 1:  # else the number is another's by now
             _kill_family(process.pid)
+
+
+def _kill_late(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        _kill_family(process.pid)
 
 
 def _kill_family(pid: int) -> None:
