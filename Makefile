@@ -23,13 +23,16 @@ export REQUIRE_CHROMIUM
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest
 
-.PHONY: help demo test soak image image-demo lint lock third-party venv clean
+.PHONY: help demo tune test soak image image-demo lint lock third-party venv clean
 
 help:
 	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## the main job on this machine; DATA=folder takes your own photos
 	$(RUN) -m local_test.demo $(if $(DATA),--data "$(DATA)") $(DEMO_OPTIONS)
+
+tune: $(VENV)/.demo ## a search on this machine; DATA=folder, SPEC=file of ranges; goes on if stopped
+	$(RUN) -m local_test.tune $(if $(DATA),--data "$(DATA)") $(if $(SPEC),--spec "$(SPEC)") $(TUNE_OPTIONS)
 
 test: $(VENV)/.test ## every proof at its documented small size
 	@bash tests/install_chromium.sh
@@ -84,4 +87,4 @@ $(VENV)/.test: $(VENV)/.demo $(REQUIREMENTS)/develop.txt
 	touch $@
 
 clean: ## removes what the targets above made
-	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis

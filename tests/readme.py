@@ -19,6 +19,7 @@ from train.hyperparameters import FIELDS
 from train.schema import AUTO
 from train.sources.formats import FORMATS as SOURCES
 from train.sources.layout import LIST, OTHER_CHANNELS, SPLITS
+from tune.settings import Settings as TuningSettings
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -109,8 +110,16 @@ def sources() -> str:
 
 
 def settings() -> str:
-    rows = [(f"`{BASE_DIR}`", "`/opt/ml`", "a folder", "Where the platform's folder tree lies.")]
-    for item in dataclasses.fields(Settings):
+    base = (f"`{BASE_DIR}`", "`/opt/ml`", "a folder", "Where the platform's folder tree lies.")
+    return _settings(Settings, [base])
+
+
+def tuning() -> str:
+    return _settings(TuningSettings, [])
+
+
+def _settings(kind: Any, rows: list[tuple[str, ...]]) -> str:
+    for item in dataclasses.fields(kind):
         names = ", ".join(f"`{each}`" for each in item.metadata["names"])
         values = legal(item.type, item.metadata)
         rows.append((names, plain(item.default), values, item.metadata["meaning"]))
@@ -143,6 +152,7 @@ TABLES = {
     "content types": content_types,
     "accept": accept_types,
     "settings": settings,
+    "tuning settings": tuning,
     "failure classes": failures,
     "formats": formats,
 }

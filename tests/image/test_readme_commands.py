@@ -1,6 +1,7 @@
 """Every command of the README runs as it stands there, in its order, at a lowered size where it
 would take long."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LOWERED = {
     "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "make tune": "TUNE_OPTIONS='--base {base}-tuning --spec {base}.json'",
     "make test": "TESTS='tests/unit/test_architecture.py'",
     "make demo DATA=~/photos": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make image": "",
@@ -35,6 +37,7 @@ LOWERED = {
 EXPECTED = {
     "make demo": "true label",
     "make image-demo": "true label",
+    "make tune": "best: trial ",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
     "./build_and_push.sh --dry-run photos": "docker push",
@@ -49,6 +52,9 @@ def home(tmp_path):
     for split, count in (("train", 10), ("val", 4)):
         made.channel(split, count, colours)
     (tmp_path / "input" / "data").rename(tmp_path / "photos")
+    spec = json.loads((ROOT / "local_test" / "tuning.json").read_text())
+    spec["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
+    (tmp_path / "demo.json").write_text(json.dumps(spec))
     for folder in [tmp_path, *tmp_path.parents[:2]]:
         folder.chmod(0o755)
     return tmp_path

@@ -135,6 +135,13 @@ class Started:
     def says(self, pattern):
         return any(re.search(pattern, line) for line in self.process.stdout)
 
+    def end(self, signum):
+        """Sends a signal and waits: the exit code, and what was said since."""
+        self.process.send_signal(signum)
+        with self.process.stdout as lines:
+            said = lines.read()
+        return self.process.wait(60), said
+
     def family(self):
         with contextlib.suppress(psutil.NoSuchProcess):
             return psutil.Process(self.process.pid).children(recursive=True)
@@ -148,8 +155,7 @@ def test_killed_it_goes_on_where_it_was_and_leaves_no_process(tree):
     first = Started(tree, asked)
     assert first.says(r"^trial 1: epoch 5:")
     family = first.family()
-    first.process.kill()
-    first.process.wait(10)
+    first.end(signal.SIGKILL)
     _, alive = psutil.wait_procs(family, timeout=10)
     trial = [one for one in alive if "train" in " ".join(one.cmdline())]
     assert len(alive) == len(trial)  # only the trial itself, which the next start ends
@@ -170,9 +176,8 @@ def test_a_stop_keeps_the_best_so_far_and_the_same_command_goes_on(tree):
     first = Started(tree, asked)
     assert first.says(r"^trial 0: complete")
     time.sleep(0.5)
-    first.process.send_signal(signal.SIGTERM)
-    said = first.process.stdout.read()
-    assert first.process.wait(60) == 0, said
+    code, said = first.end(signal.SIGTERM)
+    assert code == 0, said
     assert "the same command goes on" in said
     assert Classifier(tree.root / "model")
 
@@ -190,9 +195,7 @@ def test_two_searches_do_not_share_a_folder(tree):
 
     assert second.returncode == 1
     assert "another search is running" in second.stderr
-    first.process.send_signal(signal.SIGTERM)
-    first.process.stdout.read()
-    first.process.wait(60)
+    first.end(signal.SIGTERM)
 
 
 def test_the_last_training_is_on_all_photos_where_asked(tree):
