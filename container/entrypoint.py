@@ -19,6 +19,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "searches hyperparameters as /opt/ml/input/config/tuning.json asks for",
         [sys.executable, "-P", "-m", "container.supervisor", "tune"],
     ),
+    "describe": (
+        "prints metrics, ranges, channels and types as JSON",
+        [sys.executable, "-P", "-m", "describe"],
+    ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
         [
@@ -35,7 +39,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
 
 
 def usage() -> str:
-    lines = [f"  {name:<8}{meaning}" for name, (meaning, _) in PROGRAMS.items()]
+    lines = [f"  {name:<10}{meaning}" for name, (meaning, _) in PROGRAMS.items()]
     return "\n".join(["usage: docker run IMAGE PROGRAM, where PROGRAM is one of", *lines])
 
 

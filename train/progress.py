@@ -14,6 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
+"""What `name=` or `name: ` is followed by, as a group: for metric definitions."""
 SILENCE_SECONDS = 30.0
 """A log gets a progress line at least this often, however long a step takes."""
 

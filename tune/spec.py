@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
 
+from train.progress import NUMBER
+
 STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 SCALINGS = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
 MOST_RANGES, MOST_VALUES = 30, 30
@@ -21,7 +23,6 @@ RESOURCES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 """Static hyperparameters that Hyperband takes its resource from, where the request names none."""
 DECADES = 1.0
 """Auto scaling is logarithmic over at least so many powers of ten."""
-NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
 
 Kind = Literal["categorical", "continuous", "integer"]
 

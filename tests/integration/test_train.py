@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torchvision import models
 
 from artifact.inference import Classifier
+from describe import metrics
 from tests.tree import ROOT, Tree, photo
 
 METRICS = [
@@ -100,6 +101,19 @@ def test_a_restart_with_checkpoints_present_resumes_and_says_so(finished):
     assert re.search(r"resume: epoch 4, step \d+ from ", done.stdout)
     assert "epoch=" not in done.stdout
     assert (tree.root / "model" / "weights.safetensors").read_bytes() == weights
+
+
+def test_the_metric_definitions_find_each_number_of_the_log_once_an_epoch(finished):
+    _, done = finished
+
+    found = {one["Name"]: re.findall(one["Regex"], done.stdout + done.stderr)
+             for one in metrics.definitions()}  # fmt: skip
+
+    counts = {name: len(values) for name, values in found.items()}
+    assert counts == {
+        **dict.fromkeys(metrics.EPOCH, 3), **dict.fromkeys(metrics.SEVERAL_LABELS, 0),
+        **dict.fromkeys(metrics.END, 1),
+    }  # fmt: skip
 
 
 def test_a_run_with_other_hyperparameters_does_not_take_up_the_checkpoint(finished):

@@ -15,10 +15,12 @@ MAY_IMPORT = {
     "debugger": {"container"},
     "serve": {"artifact", "container"},
     "train": {"artifact", "container", "debugger"},
+    "tune": {"artifact", "container", "train"},
+    "describe": {"serve", "train"},
     "local_test": {"container"},
 }
 
-ONLY_IN = {"flask": "serve/app.py", "smdebug": "debugger/hook.py"}
+ONLY_IN = {"flask": "serve/app.py", "smdebug": "debugger/hook.py", "plotly": "tune/page.py"}
 
 
 def imported(source):
