@@ -23,6 +23,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "prints metrics, ranges, channels and types as JSON",
         [sys.executable, "-P", "-m", "describe"],
     ),
+    "doctor": (
+        "checks this image and this machine against what the platform asks of both",
+        [sys.executable, "-P", "-m", "doctor"],
+    ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
         [

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "train": {"artifact", "container", "debugger"},
     "tune": {"artifact", "container", "train"},
     "describe": {"serve", "train"},
+    "doctor": {"container", "train"},
     "local_test": {"container"},
 }
 
