@@ -171,6 +171,14 @@ def small(docker, tmp_path, request):
     docker("image", "rm", "--force", name)
 
 
+def asked(ecr, operation, option):
+    done = subprocess.run(
+        ["aws", "ecr", operation, option, "team/photos", "--output", "json"],
+        env=ecr, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
 def test_push_to_a_registry(ecr, small, docker, tmp_path):
     done = call("team/photos", "v1", environment={**ecr, "BUILT_IMAGE": small})
 
@@ -181,6 +189,13 @@ def test_push_to_a_registry(ecr, small, docker, tmp_path):
     )
     assert digest, done.stdout
     assert "testing" not in done.stdout + done.stderr
+    assert "never move, untagged images expire" in done.stdout
+    repository = asked(ecr, "describe-repositories", "--repository-names")["repositories"][0]
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    policy = asked(ecr, "get-lifecycle-policy", "--repository-name")["lifecyclePolicyText"]
+    rules = json.loads(policy)["rules"]
+    assert [rule["selection"]["tagStatus"] for rule in rules] == ["untagged"]
     docker("image", "rm", "--force", small, f"{REGISTRY}/team/photos:v1", digest[1])
     assert docker("image", "inspect", digest[1]).returncode != 0
     pulled = subprocess.run(
@@ -228,6 +243,67 @@ def test_image_of_another_architecture_is_not_pushed(ecr, small, docker):
     assert done.returncode == 2
     assert "the image is for linux/arm64, the instances are linux/amd64: not pushed" in done.stderr
     assert "pushed " not in done.stdout
+
+
+def test_no_engine_is_explained(ecr):
+    done = call("photos", environment={**ecr, "DOCKER_HOST": "tcp://127.0.0.1:9"})
+
+    assert done.returncode == 1
+    assert "build_and_push.sh: asking the Docker engine failed\n  start Docker" in done.stderr
+
+
+FAILING = """#!/bin/bash
+[[ "$*" == *'{word}'* ]] && {{ echo '{said}' >&2; exit 255; }}
+case $* in
+  *get-caller-identity*) echo 123456789012 ;;
+  *inspect*) echo linux/amd64 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "word", "said", "what", "fix"),
+    [
+        pytest.param("aws", "sts", "Unable to locate credentials. You can configure credentials by "
+                     "running \"aws login\".", "asking for the account", "aws configure",
+                     id="no credentials"),
+        pytest.param("aws", "sts", "An error occurred (ExpiredToken) when calling the "
+                     "GetCallerIdentity operation", "asking for the account", "log in again",
+                     id="expired"),
+        pytest.param("aws", "sts", "Could not connect to the endpoint URL: "
+                     "\"https://sts.eu-wst-1.amazonaws.com/\"", "asking for the account",
+                     "is eu-west-1 a region", id="no such region"),
+        pytest.param("aws", "describe-rep", "An error occurred (AccessDeniedException) when "
+                     "calling the DescribeRepositories operation: not authorized to perform: "
+                     "ecr:DescribeRepositories", "looking for the repository", "allow the action",
+                     id="not allowed"),
+        pytest.param("docker", "login", "Error response from daemon: login attempt to "
+                     "https://x/v2/ failed with status: 401 Unauthorized", "logging in",
+                     "may this user push to photos", id="login"),
+        pytest.param("docker", "push", "tag invalid: The image tag already exists in the "
+                     "photos repository and cannot be overwritten because the tag is immutable.",
+                     "pushing", "tags of this repository never move", id="tag taken"),
+        pytest.param("docker", "push", "no basic auth credentials", "pushing",
+                     "may this user push to photos", id="no login"),
+        pytest.param("docker", "tag", "write /var/lib/docker: no space left on device", "tagging",
+                     "docker system prune", id="full disk"),
+    ],
+)  # fmt: skip
+def test_a_failure_of_aws_or_docker_is_explained(tmp_path, program, word, said, what, fix):
+    """With programs that say what the real ones say."""
+    for name in ("aws", "docker"):
+        text = FAILING.format(word=word if name == program else "\n", said=said)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "AWS_REGION": "eu-west-1",
+                   "BUILT_IMAGE": "built:1"}  # fmt: skip
+
+    done = call("photos", environment=environment)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stderr
+    assert f"build_and_push.sh: {what} failed\n  " in done.stderr
+    assert fix in done.stderr.splitlines()[-1]
 
 
 def test_no_region_is_refused(ecr):
