@@ -108,6 +108,8 @@ class Project:
     data: dict[str, str] = field(default_factory=dict)
     """Channel -> a folder of this machine, or an s3:// URI."""
     tags: dict[str, str] = field(default_factory=dict)
+    prices: dict[str, float] = field(default_factory=dict)
+    """Of an hour, by instance type, for `cost`."""
     train: Train = field(default_factory=Train)
     tune: Tune = field(default_factory=Tune)
     deploy: Deploy = field(default_factory=Deploy)

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "tune": {"artifact", "container", "train"},
     "describe": {"serve", "train"},
     "doctor": {"container", "train"},
+    "jobs": set(),
     "local_test": {"container"},
 }
 

@@ -1,0 +1,200 @@
+"""Models, endpoints and batch jobs: made, updated behind alarms, called, taken away."""
+
+import json
+import mimetypes
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from jobs import launch, requests, watch
+from jobs.aws import Aws, CommandError, missing, split
+from jobs.project import Project
+
+BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+NAME = 63
+
+
+def found(aws: Aws, name: str) -> dict[str, Any] | None:
+    """The endpoint, if there is one."""
+    try:
+        made: dict[str, Any] = aws.sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if missing(error):
+            return None
+        raise
+    return made
+
+
+def artifact(aws: Aws, project: Project, asked: str) -> str:
+    """The model to serve: an s3:// URI as it is, else a training job's, else the newest one's."""
+    if asked.startswith("s3://"):
+        return asked
+    if asked:
+        job = aws.sagemaker.describe_training_job(TrainingJobName=asked)
+    else:
+        job = launch.latest(aws, project)
+    uri = job.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    if not uri:
+        raise CommandError(
+            f"{job['TrainingJobName']} has left no model ({job['TrainingJobStatus']})",
+            "name another job by --model",
+        )
+    return str(uri)
+
+
+def make_model(aws: Aws, project: Project, uri: str, word: str) -> str:
+    name = launch.name_of(project, word, NAME)
+    aws.sagemaker.create_model(**requests.model(project, name, uri))
+    return name
+
+
+def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -> str:
+    """Makes the project's endpoint, or updates it behind its alarms. Returns its name."""
+    name = project.name
+    there = found(aws, name)
+    if there is not None and there["EndpointStatus"] in BUSY:
+        say(f"{name} is {there['EndpointStatus']}: waiting for that first")
+        there = watch.endpoint(aws, name, say)
+    uri = artifact(aws, project, asked)
+    if project.deploy.kind == "multi-model":
+        uri = _add(aws, project, uri, say)
+    if there is not None and _serves(aws, there, uri, project):
+        say(f"{name} serves {uri} already")
+        return name
+    model = make_model(aws, project, uri, "model")
+    config = requests.endpoint_config(project, model, model)
+    aws.sagemaker.create_endpoint_config(**config)
+    instances = project.deploy.kind != "serverless"
+    alarms = [] if not instances else requests.alarms(project, name)
+    for alarm in alarms:
+        aws.cloudwatch.put_metric_alarm(**alarm)
+    if there is None:
+        aws.sagemaker.create_endpoint(
+            EndpointName=name, EndpointConfigName=model, Tags=requests.tags(project)
+        )
+    else:
+        guarded = {"DeploymentConfig": requests.deployment([each["AlarmName"] for each in alarms])}
+        aws.sagemaker.update_endpoint(
+            EndpointName=name, EndpointConfigName=model, **(guarded if alarms else {})
+        )
+    say(f"{name}: {'made' if there is None else 'updated'} for {uri}")
+    if wait:
+        watch.endpoint(aws, name, say)
+        if instances and project.deploy.most > project.deploy.count:
+            aws.autoscaling.register_scalable_target(**requests.scalable_target(project, name))
+            aws.autoscaling.put_scaling_policy(**requests.scaling_policy(project, name))
+            say(f"{name}: scales to {project.deploy.most} instances")
+    return name
+
+
+def _serves(aws: Aws, there: dict[str, Any], uri: str, project: Project) -> bool:
+    """Whether the endpoint has that model, image and configuration by now."""
+    if there["EndpointStatus"] != "InService":
+        return False
+    config = aws.sagemaker.describe_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
+    model = config["ProductionVariants"][0]["ModelName"]
+    container = aws.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]
+    wanted = requests.endpoint_config(project, there["EndpointConfigName"], model)
+    alike = all(_within(wanted[key], config.get(key)) for key in wanted if key != "Tags")
+    return bool(
+        alike and _within(requests.model(project, model, uri)["PrimaryContainer"], container)
+    )
+
+
+def _within(asked: Any, given: Any) -> bool:
+    """Whether everything that is asked for is there; the platform adds more."""
+    if isinstance(asked, dict):
+        return isinstance(given, dict) and all(
+            _within(value, given.get(key)) for key, value in asked.items()
+        )
+    if isinstance(asked, list):
+        return (
+            isinstance(given, list) and len(asked) == len(given) and all(map(_within, asked, given))
+        )
+    return bool(asked == given)
+
+
+def _add(aws: Aws, project: Project, uri: str, say: watch.Say) -> str:
+    """Copies a model to where an endpoint of many looks for them; returns that prefix."""
+    prefix = f"{project.prefix}/models/"
+    bucket, key = split(uri)
+    into, below = split(prefix)
+    name = f"{key.split('/')[-3] if key.count('/') > 2 else 'model'}.tar.gz"
+    aws.s3.copy({"Bucket": bucket, "Key": key}, into, f"{below}{name}")
+    say(f"{prefix}{name}: call it by TargetModel={name}")
+    return prefix
+
+
+def invoke(
+    aws: Aws, project: Project, photos: Sequence[Path], say: watch.Say, target: str = ""
+) -> None:
+    """Sends each photo, and shows what comes back and how long it took."""
+    for path in photos:
+        kind = mimetypes.guess_type(path.name)[0] or "application/x-image"
+        more = {"TargetModel": target} if target else {}
+        started = time.monotonic()
+        answer = aws.runtime.invoke_endpoint(
+            EndpointName=project.name, ContentType=kind, Accept="application/json",
+            Body=path.read_bytes(), **more,
+        )  # fmt: skip
+        seconds = time.monotonic() - started
+        body = answer["Body"].read()
+        try:
+            first = json.loads(body)["predictions"][0]
+            shown = f"{first['label']} {first['probability']:.1%}"
+        except (ValueError, KeyError, IndexError, TypeError):
+            shown = body[:200].decode("utf-8", "replace")
+        say(f"{path}: {shown} ({seconds * 1000:.0f} ms)")
+
+
+def transform(
+    aws: Aws, project: Project, source: str, asked: str, say: watch.Say, wait: bool
+) -> str:
+    """Classifies every object under `source`. Returns the job's name."""
+    model = make_model(aws, project, artifact(aws, project, asked), "batch")
+    name = launch.name_of(project, "transform", NAME)
+    request = requests.transform_job(project, name, model, source)
+    aws.sagemaker.create_transform_job(**request)
+    say(f"{name}: started over {source}")
+    if wait:
+        watch.transform(aws, name, say)
+        say(f"answers: {request['TransformOutput']['S3OutputPath']}")
+    return name
+
+
+def delete(aws: Aws, project: Project, say: watch.Say) -> None:
+    """The endpoint, its configurations, models, scaling and alarms; each if it is there."""
+    name = project.name
+    if found(aws, name) is not None:
+        target = requests.scalable_target(project, name)
+        where = {key: value for key, value in target.items() if "Capacity" not in key}
+        try:
+            aws.autoscaling.deregister_scalable_target(**where)
+        except ClientError as error:
+            if not missing(error) and "ObjectNotFound" not in str(error):
+                raise
+        aws.sagemaker.delete_endpoint(EndpointName=name)
+        say(f"deleted endpoint {name}")
+    alarms = [each["AlarmName"] for each in requests.alarms(project, name)]
+    there = aws.cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    if there:
+        aws.cloudwatch.delete_alarms(AlarmNames=[each["AlarmName"] for each in there])
+        say(f"deleted {len(there)} alarms")
+    for config in _named(
+        aws, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", name
+    ):
+        aws.sagemaker.delete_endpoint_config(EndpointConfigName=config)
+        say(f"deleted endpoint configuration {config}")
+    for model in _named(aws, "list_models", "Models", "ModelName", name):
+        aws.sagemaker.delete_model(ModelName=model)
+        say(f"deleted model {model}")
+
+
+def _named(aws: Aws, operation: str, group: str, key: str, project: str) -> list[str]:
+    """Names that begin with the project's own, and a command's word after it."""
+    pages = aws.sagemaker.get_paginator(operation).paginate(NameContains=project)
+    names = [each[key] for page in pages for each in page[group]]
+    return [name for name in names if name.startswith((f"{project}-model-", f"{project}-batch-"))]
