@@ -81,12 +81,12 @@ def listed(folder: Path) -> list[bytes]:
             if not name.startswith("."):
                 path = name if below == "." else f"{below}/{name}"
                 names.append(os.fsencode(path))
-    for name in names:
+    for raw in names:
         try:
-            name.decode("utf-8")
+            raw.decode("utf-8")
         except UnicodeDecodeError:
             raise CommandError(
-                f"{folder}: the file name {name!r} is not UTF-8", "rename it: S3 takes no other"
+                f"{folder}: the file name {raw!r} is not UTF-8", "rename it: S3 takes no other"
             ) from None
     return sorted(names)
 

@@ -1,0 +1,143 @@
+"""Requests hold against the API's own model, whatever the project asks for."""
+
+import dataclasses
+import json
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from describe.__main__ import describe
+from jobs import launch, requests
+from jobs.project import Deploy, Project, Train, Transform
+
+PROJECT = Project(
+    name="dogs",
+    image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/photos:1",
+    role="arn:aws:iam::123456789012:role/sagemaker",
+    bucket="s3://bucket/dogs/",
+    data={"train": "s3://bucket/photos", "model": "s3://bucket/model.tar.gz"},
+    tags={"team": "vision"},
+    train=Train(hyperparameters={"epochs": 3, "pretrained": True, "hidden_units": [16]}),
+)
+DATA = dict(PROJECT.data)
+
+
+@pytest.fixture(scope="module")
+def described():
+    return json.loads(json.dumps(describe()))
+
+
+def check(service, operation, request):
+    model = botocore.session.get_session().get_service_model(service)
+    report = ParamValidator().validate(request, model.operation_model(operation).input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def changed(**parts):
+    return dataclasses.replace(PROJECT, **parts)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        PROJECT.train,
+        Train(spot=True, count=3, distribution="ShardedByS3Key", checkpoints=False),
+        Train(keep_alive_minutes=10, environment={"A": "b"}, kms_key="key"),
+        Train(subnets=["subnet-1"], security_groups=["sg-1"], input_mode="Pipe"),
+        Train(debug_hook=True, debug_rules=["VanishingGradient"], profiler=True),
+    ],
+)
+def test_a_training_job(described, train):
+    request = requests.training_job(changed(train=train), described, "dogs-train-1", DATA)
+
+    check("sagemaker", "CreateTrainingJob", request)
+    by_name = {each["ChannelName"]: each for each in request["InputDataConfig"]}
+    assert by_name["model"]["InputMode"] == "File"
+    sources = by_name["train"]["DataSource"]["S3DataSource"]
+    assert sources["S3DataDistributionType"] == train.distribution
+    if train.spot:
+        stopping = request["StoppingCondition"]
+        assert stopping["MaxWaitTimeInSeconds"] > stopping["MaxRuntimeInSeconds"]
+
+
+def test_hyperparameters_are_strings(described):
+    request = requests.training_job(PROJECT, described, "dogs-train-1", DATA)
+
+    assert request["HyperParameters"] == {
+        "epochs": "3", "pretrained": "true", "hidden_units": "[16]",
+    }  # fmt: skip
+
+
+SPEC = {
+    "HyperParameterTuningJobConfig": {
+        "Strategy": "Random",
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "accuracy"},
+        "ParameterRanges": {
+            "IntegerParameterRanges": [{"Name": "epochs", "MinValue": "1", "MaxValue": "4"}]
+        },
+    },
+    "TrainingJobDefinition": {
+        "StaticHyperParameters": {"network": "resnet18"},
+        "AlgorithmSpecification": {"MetricDefinitions": [{"Name": "accuracy", "Regex": "a=(.*)"}]},
+    },
+}
+
+
+@pytest.mark.parametrize("spec", [{}, SPEC, SPEC["HyperParameterTuningJobConfig"]])
+def test_a_search(described, spec):
+    request = requests.tuning_job(PROJECT, described, "dogs-tune-1", DATA, spec)
+
+    check("sagemaker", "CreateHyperParameterTuningJob", request)
+    definition = request["TrainingJobDefinition"]
+    static = definition["StaticHyperParameters"]
+    assert ("epochs" in static) == (spec == {})  # what is searched has no static value
+    names = [each["Name"] for each in definition["AlgorithmSpecification"]["MetricDefinitions"]]
+    assert len(names) == len(set(names))
+    if spec is SPEC:
+        assert static["network"] == "resnet18"
+        assert names[0] == "accuracy"
+
+
+KINDS = [
+    Deploy(),
+    Deploy(kind="serverless"),
+    Deploy(kind="async", most=3),
+    Deploy(kind="multi-model", environment={"TOP_K": "3"}),
+    Deploy(most=4, capture_percent=10),
+]
+
+
+@pytest.mark.parametrize("deploy", KINDS)
+def test_an_endpoint(deploy):
+    project = changed(deploy=deploy)
+
+    check("sagemaker", "CreateModel", requests.model(project, "m", "s3://bucket/model.tar.gz"))
+    check("sagemaker", "CreateEndpointConfig", requests.endpoint_config(project, "c", "m"))
+    for alarm in requests.alarms(project, "dogs"):
+        check("cloudwatch", "PutMetricAlarm", alarm)
+    check("application-autoscaling", "RegisterScalableTarget",
+          requests.scalable_target(project, "dogs"))  # fmt: skip
+    check("application-autoscaling", "PutScalingPolicy", requests.scaling_policy(project, "dogs"))
+    check("sagemaker", "UpdateEndpoint", {
+        "EndpointName": "dogs", "EndpointConfigName": "c",
+        "DeploymentConfig": requests.deployment(["a", "b"]),
+    })  # fmt: skip
+
+
+def test_a_batch():
+    project = changed(transform=Transform(count=2))
+
+    check("sagemaker", "CreateTransformJob",
+          requests.transform_job(project, "t", "m", "s3://bucket/photos"))  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "most"), [("tune", 32), ("train", 63), ("transform", 63)])
+def test_names_fit_and_come_in_the_order_of_time(word, most):
+    long = changed(name="a" * 40)
+
+    name = launch.name_of(long, word, most)
+
+    assert len(name) <= most
+    assert name.startswith("a")
+    assert f"-{word}-" in name
