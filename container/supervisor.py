@@ -20,7 +20,16 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from container import cluster, failure, opt_ml, ranks, rendezvous, resources, watch
+from container import (
+    cluster,
+    failure,
+    opt_ml,
+    ranks,
+    rendezvous,
+    resources,
+    script_mode,
+    watch,
+)
 from container.cluster import Cluster
 from container.link import Links
 from container.pump import Output
@@ -244,6 +253,8 @@ def train(command: list[str], paths: opt_ml.Paths) -> int:
 
 def main(program: str) -> int:
     paths = opt_ml.Paths(opt_ml.base())
+    if program == "train" and script_mode.asked(paths.config, dict(os.environ)):
+        program = "container.script_mode"
     command = [sys.executable, "-P", "-m", program]
     try:
         return train(command, paths) if program == "train" else run(command, paths.output)
