@@ -115,7 +115,7 @@ def missing(error: ClientError) -> bool:
     said = error.response.get("Error", {})
     return said.get("Code") in ("ResourceNotFound", "ResourceNotFoundException", "404",
                                 "ObjectNotFoundException") or bool(
-        re.search(r"could not (be )?find|not exist|not found", said.get("Message", ""), re.I)
+        re.search(r"could not (be )?find|not exist|not found|^no .* found", said.get("Message", ""), re.I)
     )  # fmt: skip
 
 
