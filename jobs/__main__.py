@@ -1,7 +1,7 @@
 """The SageMaker side of the image, from one file.
 
     python -m jobs train | tune | diagnose | deploy | transform | invoke |
-                   status | logs | cost | delete  FILE.toml
+                   status | logs | cost | delete | policy  FILE.toml
 
 Every command that makes something prints its request with --dry-run, and sends nothing. Run again
 after an interruption, a command takes up what is there.
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs import account, download, hosting, launch, requests, watch
+from jobs import account, download, hosting, launch, policy, requests, watch
 from jobs.aws import Aws, CommandError, explained
 from jobs.project import Project, load
 from jobs.table import ConfigError
@@ -62,6 +62,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     command("cost", "what was billed, what is on, what is stored")
     made = command("delete", "take the endpoint, models and alarms away; say what still costs")
     made.add_argument("--data", action="store_true", help="also what lies in S3")
+    made = command("policy", "print what a command's caller must be allowed, as an IAM policy")
+    made.add_argument("of", choices=policy.COMMANDS, metavar="COMMAND")
     return parser.parse_args(arguments)
 
 
@@ -71,6 +73,9 @@ def main(arguments: list[str]) -> int:
         project = load(options.file)
         if getattr(options, "dry_run", False):
             return dry_run(options, project)
+        if options.command == "policy":
+            print(json.dumps(policy.of(options.of, project), indent=2))
+            return 0
         with explained():
             run(options, project)
     except ConfigError as error:

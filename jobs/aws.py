@@ -33,6 +33,10 @@ FIXES = {
 }
 
 
+ABSENT = ("ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException", "404")
+ABSENCE = re.compile(r"could not (be )?find|not exist|not found|^no .* found", re.I)
+
+
 class CommandError(Exception):
     """What ends a command: the cause, and what would work."""
 
@@ -113,10 +117,7 @@ class Aws:
 def missing(error: ClientError) -> bool:
     """Whether what was asked for is not there: the platform says so in several ways."""
     said = error.response.get("Error", {})
-    return said.get("Code") in ("ResourceNotFound", "ResourceNotFoundException", "404",
-                                "ObjectNotFoundException") or bool(
-        re.search(r"could not (be )?find|not exist|not found|^no .* found", said.get("Message", ""), re.I)
-    )  # fmt: skip
+    return said.get("Code") in ABSENT or bool(ABSENCE.search(said.get("Message", "")))
 
 
 def split(uri: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Models, endpoints and batch jobs: made, updated behind alarms, called, taken away."""
 
+import hashlib
 import json
 import mimetypes
 import time
@@ -15,6 +16,8 @@ from jobs.project import Project
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 NAME = 63
+LATER_SECONDS, LATER_POLL_SECONDS = 900.0, 1.0
+"""For an asynchronous answer: an endpoint that was scaled to nothing starts an instance first."""
 
 
 def found(aws: Aws, name: str) -> dict[str, Any] | None:
@@ -134,20 +137,60 @@ def invoke(
     """Sends each photo, and shows what comes back and how long it took."""
     for path in photos:
         kind = mimetypes.guess_type(path.name)[0] or "application/x-image"
-        more = {"TargetModel": target} if target else {}
         started = time.monotonic()
-        answer = aws.runtime.invoke_endpoint(
-            EndpointName=project.name, ContentType=kind, Accept="application/json",
-            Body=path.read_bytes(), **more,
-        )  # fmt: skip
+        if project.deploy.kind == "async":
+            body = _later(aws, project, path, kind)
+        else:
+            more = {"TargetModel": target} if target else {}
+            body = aws.runtime.invoke_endpoint(
+                EndpointName=project.name, ContentType=kind, Accept="application/json",
+                Body=path.read_bytes(), **more,
+            )["Body"].read()  # fmt: skip
         seconds = time.monotonic() - started
-        body = answer["Body"].read()
         try:
             first = json.loads(body)["predictions"][0]
             shown = f"{first['label']} {first['probability']:.1%}"
         except (ValueError, KeyError, IndexError, TypeError):
             shown = body[:200].decode("utf-8", "replace")
         say(f"{path}: {shown} ({seconds * 1000:.0f} ms)")
+
+
+def _later(aws: Aws, project: Project, path: Path, kind: str) -> bytes:
+    """The answer of an asynchronous endpoint, which reads the photo from S3 and writes there."""
+    bucket, prefix = split(f"{project.prefix}/async/input")
+    content = path.read_bytes()
+    key = f"{prefix}/{hashlib.sha256(content).hexdigest()[:16]}-{path.name}"
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType=kind)
+    said = aws.runtime.invoke_endpoint_async(
+        EndpointName=project.name, ContentType=kind, Accept="application/json",
+        InputLocation=f"s3://{bucket}/{key}",
+    )  # fmt: skip
+    deadline = time.monotonic() + LATER_SECONDS
+    while time.monotonic() < deadline:
+        answer = _object(aws, said["OutputLocation"])
+        if answer is not None:
+            return answer
+        failure = _object(aws, said.get("FailureLocation", ""))
+        if failure is not None:
+            raise CommandError(f"{path}: {failure[:500].decode('utf-8', 'replace')}")
+        time.sleep(LATER_POLL_SECONDS)
+    raise CommandError(
+        f"{path}: no answer in {LATER_SECONDS:.0f} s",
+        f"look at {said['OutputLocation']} later: an endpoint without instances starts one first",
+    )
+
+
+def _object(aws: Aws, uri: str) -> bytes | None:
+    if not uri:
+        return None
+    bucket, key = split(uri)
+    try:
+        found: bytes = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    return found
 
 
 def transform(

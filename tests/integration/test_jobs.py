@@ -1,137 +1,15 @@
 """The commands against an account of the platform on this machine: moto's server over HTTP."""
 
-import io
 import json
-import os
-import socket
-import subprocess
-import sys
-import tarfile
+import re
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import boto3
 import pytest
 
-from tests.tree import ROOT, photo
-
-FILE = """
-name = "dogs"
-image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/photos:1"
-role = "arn:aws:iam::123456789012:role/sagemaker"
-bucket = "s3://dogs-bucket/project"
-prices = {{"ml.c5.2xlarge" = 0.5, "ml.c5.xlarge" = 0.25}}
-
-[data]
-train = "photos"
-
-[train]
-hyperparameters = {{network = "small_cnn", epochs = 2}}
-
-[deploy]
-{deploy}
-"""
-
-
-@pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    """Environment of an account that nobody else has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("moto") / "log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=log, stderr=log,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield {
-            **os.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
-
-
-@pytest.fixture
-def client(account):
-    def make(name):
-        return boto3.client(
-            name, endpoint_url=account["AWS_ENDPOINT_URL"], region_name="us-east-1",
-            aws_access_key_id="testing", aws_secret_access_key="testing",
-        )  # fmt: skip
-
-    return make
-
-
-@pytest.fixture
-def project(tmp_path, account, client):
-    """A folder with the project's file and a few photos, and the bucket; emptied afterwards."""
-    reset = client("s3")
-    urllib_reset(account)
-    reset.create_bucket(Bucket="dogs-bucket")
-    for label, colour in (("ant", (60, 40, 30)), ("bee", (220, 180, 40))):
-        for at in range(3):
-            path = tmp_path / "photos" / label / f"{at}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(photo(colour, at))
-    (tmp_path / "dogs.toml").write_text(FILE.format(deploy=""))
-    return tmp_path
-
-
-def urllib_reset(account):
-    import urllib.request
-
-    request = urllib.request.Request(f"{account['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")
-    urllib.request.urlopen(request, timeout=10).close()
-
-
-def jobs(account, project, command, *more, check=True):
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs", command, str(project / "dogs.toml"), *more],
-        env=account, cwd=project, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def keys(client, prefix):
-    pages = client("s3").list_objects_v2(Bucket="dogs-bucket", Prefix=prefix)
-    return {each["Key"] for each in pages.get("Contents", [])}
-
-
-def leave_outputs(client, name):
-    """What the platform would upload at the end of a job."""
-    for archive, inside in (("model.tar.gz", "model.json"), ("output.tar.gz", "report.html")):
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w:gz") as tar:
-            member = tarfile.TarInfo(inside)
-            member.size = 2
-            tar.addfile(member, io.BytesIO(b"{}"))
-        client("s3").put_object(
-            Bucket="dogs-bucket", Key=f"project/output/{name}/output/{archive}",
-            Body=stream.getvalue(),
-        )  # fmt: skip
-
-
-def trained(account, client, project):
-    """The name of a completed job with what it has left."""
-    jobs(account, project, "train", "--no-wait")
-    name = client("sagemaker").list_training_jobs()["TrainingJobSummaries"][0]["TrainingJobName"]
-    leave_outputs(client, name)
-    return name
+from tests.account import FILE, jobs, keys, trained
+from tests.tree import photo
 
 
 def test_a_dry_run_prints_the_request_and_asks_nobody(project, account):
@@ -225,13 +103,54 @@ def test_an_endpoint_is_made_found_again_and_taken_away(project, account, client
     assert "deleted endpoint" not in jobs(account, project, "delete").stdout  # safe to repeat
 
 
-def test_photos_are_sent_to_the_endpoint(project, account, client):
+@pytest.fixture(scope="module")
+def gateway(server):
+    """The platform's runtime in front of our own server: /endpoints/NAME/invocations."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = server.invoke(body, self.headers["Content-Type"], self.headers["Accept"])
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *words):
+            pass
+
+    front = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=front.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{front.server_port}"
+    front.shutdown()
+    thread.join()
+    front.server_close()
+
+
+def test_photos_are_sent_to_the_endpoint(project, account, gateway):
+    environment = {**account, "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": gateway}
+    photos = [str(project / "photos" / "ant" / f"{at}.jpg") for at in range(2)]
+
+    done = jobs(environment, project, "invoke", *photos)
+
+    for path, line in zip(photos, done.stdout.splitlines(), strict=True):
+        assert re.fullmatch(rf"{path}: \S+ \d+\.\d% \(\d+ ms\)", line)
+
+
+def test_an_asynchronous_endpoint_answers_through_the_bucket(project, account, client):
+    (project / "dogs.toml").write_text(FILE.format(deploy='kind = "async"'))
     trained(account, client, project)
     jobs(account, project, "deploy")
 
     done = jobs(account, project, "invoke", str(project / "photos" / "ant" / "0.jpg"))
 
     assert "0.jpg: " in done.stdout
+    (sent,) = keys(client, "project/async/input/")
+    found = client("s3").get_object(Bucket="dogs-bucket", Key=sent)
+    assert found["Body"].read() == (project / "photos" / "ant" / "0.jpg").read_bytes()
+    assert found["ContentType"] == "image/jpeg"
 
 
 def test_a_batch_over_a_prefix(project, account, client):
