@@ -85,7 +85,7 @@ def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -
         )
     say(f"{name}: {'made' if there is None else 'updated'} for {uri}")
     if wait:
-        watch.endpoint(aws, name, say)
+        watch.endpoint(aws, name, say, model)
         if instances and project.deploy.most > project.deploy.count:
             aws.autoscaling.register_scalable_target(**requests.scalable_target(project, name))
             aws.autoscaling.put_scaling_policy(**requests.scaling_policy(project, name))

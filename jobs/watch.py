@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from jobs.aws import Aws, CommandError
 
 POLL_SECONDS = 10.0
-ENDED = ("Completed", "Failed", "Stopped", "InService", "Deleted", "OutOfService", "RollingBack")
+ENDED = ("Completed", "Failed", "Stopped", "InService", "Deleted", "OutOfService")
 GOOD = ("Completed", "Stopped", "InService")
 
 GROUPS = {
@@ -67,7 +67,7 @@ class Log:
                 return
 
 
-def training(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[str, Any]:
+def training(aws: Aws, name: str, say: Say) -> dict[str, Any]:
     """Returns the job's description; raises CommandError where it failed."""
     told, log = 0, Log(aws.logs, "train", name)
     while True:
@@ -81,10 +81,10 @@ def training(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[
             say(line)
         if ended:
             return _end(name, job["TrainingJobStatus"], job)
-        time.sleep(poll)
+        time.sleep(POLL_SECONDS)
 
 
-def tuning(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[str, Any]:
+def tuning(aws: Aws, name: str, say: Say) -> dict[str, Any]:
     last: dict[str, int] = {}
     while True:
         job: dict[str, Any] = aws.sagemaker.describe_hyper_parameter_tuning_job(
@@ -100,10 +100,10 @@ def tuning(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[st
             last = counts
         if job["HyperParameterTuningJobStatus"] in ENDED:
             return _end(name, job["HyperParameterTuningJobStatus"], job)
-        time.sleep(poll)
+        time.sleep(POLL_SECONDS)
 
 
-def transform(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[str, Any]:
+def transform(aws: Aws, name: str, say: Say) -> dict[str, Any]:
     log = Log(aws.logs, "transform", name)
     while True:
         job: dict[str, Any] = aws.sagemaker.describe_transform_job(TransformJobName=name)
@@ -111,10 +111,12 @@ def transform(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict
             say(line)
         if job["TransformJobStatus"] in ENDED:
             return _end(name, job["TransformJobStatus"], job)
-        time.sleep(poll)
+        time.sleep(POLL_SECONDS)
 
 
-def endpoint(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[str, Any]:
+def endpoint(aws: Aws, name: str, say: Say, config: str = "") -> dict[str, Any]:
+    """Raises CommandError where it ends otherwise than in service, and with `config` if one is
+    given: an update that an alarm has rolled back ends in service, too."""
     last, log = "", Log(aws.logs, "endpoint", name)
     while True:
         found: dict[str, Any] = aws.sagemaker.describe_endpoint(EndpointName=name)
@@ -122,11 +124,12 @@ def endpoint(aws: Aws, name: str, say: Say, poll: float = POLL_SECONDS) -> dict[
             last = found["EndpointStatus"]
             say(f"{name}: {last}")
         if last in ENDED:
-            if last not in GOOD:
+            back = bool(config) and found["EndpointConfigName"] != config
+            if last not in GOOD or back:
                 for line in log.lines():
                     say(line)
-            return _end(name, last, found)
-        time.sleep(poll)
+            return _end(name, "rolled back" if back and last in GOOD else last, found)
+        time.sleep(POLL_SECONDS)
 
 
 def _end(name: str, status: str, job: dict[str, Any]) -> dict[str, Any]:
