@@ -16,8 +16,8 @@ class Finding:
     fix: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.state:<8} {self.check:<13} {self.found}"
-        return line if not self.fix else f"{line}\n{'':<23}fix: {self.fix}"
+        line = f"{self.state:<8} {self.check:<14} {self.found}"
+        return line if not self.fix else f"{line}\n{'':<24}fix: {self.fix}"
 
 
 def ok(check: str, found: str) -> Finding:
