@@ -73,12 +73,10 @@ def test_libraries_for_another_processor_are_named(docker, image, foreign):
     assert "--platform linux/amd64" in done.stdout
 
 
-def test_a_server_that_does_not_answer_is_named(docker, image, tmp_path):
-    broken = tmp_path / "app.py"
-    broken.write_text("raise RuntimeError('broken on purpose')\n")
-
-    done, found = doctor(docker, image, f"--volume={broken}:/opt/program/serve/app.py:ro")
+def test_a_server_that_does_not_start_is_named(docker, image):
+    done, found = doctor(docker, image, "--env=SAGEMAKER_MAX_PAYLOAD_IN_MB=many")
 
     assert done.returncode == 1
     assert ("ok", "job") in found
     assert "the server ended with" in found["problem", "endpoint"][0]
+    assert "SAGEMAKER_MAX_PAYLOAD_IN_MB" in found["problem", "endpoint"][0]

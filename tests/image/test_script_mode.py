@@ -34,6 +34,10 @@ torch.save(torch.nn.Linear(2, 1).state_dict(), os.path.join(os.environ["SM_MODEL
 def tree(tmp_path):
     made = Tree(tmp_path / "ml")
     made.channel("train", 2)
+    made.config("resourceconfig.json", {
+        "current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0",
+    })  # fmt: skip
+    made.config("inputdataconfig.json", {"train": {"TrainingInputMode": "File"}})
     code = made.root / "code"
     code.mkdir()
     (code / "script.py").write_text(SCRIPT)
@@ -48,8 +52,9 @@ def command(image, tree, name=None, **hyperparameters):
         "sagemaker_submit_directory": '"/opt/ml/code"',
     })  # fmt: skip
     named = ["--name", name] if name else []
-    return ["docker", "run", "--rm", "--network=none", *named, "-v", f"{tree.root}:/opt/ml", image,
-            "train"]  # fmt: skip
+    # the toolkit waits until every host of the job has an address
+    return ["docker", "run", "--rm", "--network=none", "--add-host=algo-1:127.0.0.1", *named,
+            "-v", f"{tree.root}:/opt/ml", image, "train"]  # fmt: skip
 
 
 def run(image, tree, **hyperparameters):
