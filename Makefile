@@ -21,9 +21,11 @@ export REQUIRE_DOCKER
 export REQUIRE_CHROMIUM
 
 RUN := $(VENV)/bin/python
-PYTEST := $(RUN) -m pytest
+# tests side by side: most wait for a process to start; those of the image follow each other
+WORKERS ?= 2
+PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help demo tune test soak image image-demo lint lock third-party venv clean
+.PHONY: help demo tune notebook test soak image image-demo lint lock third-party venv clean
 
 help:
 	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +36,9 @@ demo: $(VENV)/.demo ## the main job on this machine; DATA=folder takes your own 
 tune: $(VENV)/.demo ## a search on this machine; DATA=folder, SPEC=file of ranges; goes on if stopped
 	$(RUN) -m local_test.tune $(if $(DATA),--data "$(DATA)") $(if $(SPEC),--spec "$(SPEC)") $(TUNE_OPTIONS)
 
+notebook: $(VENV)/.test ## runs local_test/train_and_deploy.ipynb and keeps its outputs
+	$(RUN) -m local_test.notebook $(NOTEBOOK_OPTIONS)
+
 test: $(VENV)/.test ## every proof at its documented small size
 	@bash tests/install_chromium.sh
 	$(MAKE) --no-print-directory maybe-image
@@ -41,6 +46,7 @@ test: $(VENV)/.test ## every proof at its documented small size
 
 soak: export SOAK = 1
 soak: export FUZZ_EXAMPLES = 2000
+soak: WORKERS = 0
 soak: $(VENV)/.test ## the same tests at full size; takes hours
 	@bash tests/install_chromium.sh
 	$(MAKE) --no-print-directory maybe-image
@@ -87,4 +93,4 @@ $(VENV)/.test: $(VENV)/.demo $(REQUIREMENTS)/develop.txt
 	touch $@
 
 clean: ## removes what the targets above made
-	rm -rf $(VENV) demo tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo notebook tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -167,6 +167,8 @@ def _mistakes(project: Project, beside: Path) -> list[str]:
         (deploy.memory_mb in range(1024, 6145, 1024), "deploy.memory_mb", deploy.memory_mb,
          "1024, 2048, ... 6144"),
         (1 <= deploy.concurrency <= 200, "deploy.concurrency", deploy.concurrency, "1 to 200"),
+        (1 <= project.transform.concurrency <= 100, "transform.concurrency",
+         project.transform.concurrency, "1 to 100"),
         (len(project.tags) <= 50, "tags", len(project.tags), "at most 50"),
     ]  # fmt: skip
     wrong = [f"{name}={value!r}: expected {fits}" for fine, name, value, fits in checks if not fine]

@@ -12,6 +12,9 @@ Request = dict[str, Any]
 
 HOOK_SAVE_INTERVAL = "50"
 COOLDOWN_SECONDS = 300
+PAYLOAD_MB, TOGETHER_MB = 25, 100
+"""Of a batch job's photo, and of all that are on their way to one instance: API/CreateTransformJob
+refuses more."""
 BAKE_SECONDS = 300
 """Both fleets run side by side for so long, so that an alarm can roll back."""
 
@@ -364,7 +367,7 @@ def transform_job(project: Project, name: str, model_name: str, source: str) -> 
         "TransformJobName": name,
         "ModelName": model_name,
         "MaxConcurrentTransforms": transform.concurrency,
-        "MaxPayloadInMB": 25,
+        "MaxPayloadInMB": min(PAYLOAD_MB, TOGETHER_MB // transform.concurrency),
         "BatchStrategy": "SingleRecord",
         "TransformInput": {
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},

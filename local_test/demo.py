@@ -124,9 +124,7 @@ def run(command: list[str], base: Path) -> int:
 @contextlib.contextmanager
 def server(base: Path, data: Path, image: str | None) -> Iterator[int]:
     """A running server's port; stopped as the platform stops it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = time.monotonic()
     process = subprocess.Popen(
         program("serve", base, data, image, port), env=environment(base, port), cwd=PROJECT
@@ -141,6 +139,13 @@ def server(base: Path, data: Path, image: str | None) -> Iterator[int]:
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", port: int) -> None:

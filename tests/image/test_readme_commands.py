@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LOWERED = {
     "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make tune": "TUNE_OPTIONS='--base {base}-tuning --spec {base}.json'",
+    "make notebook": "NOTEBOOK_OPTIONS='--into {base}.ipynb' NOTEBOOK_BASE={base}-notebook "
+    "NOTEBOOK_IMAGE_SIZE=16 NOTEBOOK_TRIALS=1 NOTEBOOK_TRIAL_EPOCHS=1 NOTEBOOK_EPOCHS=1",
     "make test": "TESTS='tests/unit/test_architecture.py'",
     "make demo DATA=~/photos": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make image": "",
@@ -38,6 +40,7 @@ EXPECTED = {
     "make demo": "true label",
     "make image-demo": "true label",
     "make tune": "best: trial ",
+    "make notebook": "notebook  ",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
     "./build_and_push.sh --dry-run photos": "docker push",

@@ -125,11 +125,15 @@ def test_an_endpoint(deploy):
     })  # fmt: skip
 
 
-def test_a_batch():
-    project = changed(transform=Transform(count=2))
+@pytest.mark.parametrize("concurrency", [1, 8, 100])
+def test_a_batch(concurrency):
+    project = changed(transform=Transform(count=2, concurrency=concurrency))
 
-    check("sagemaker", "CreateTransformJob",
-          requests.transform_job(project, "t", "m", "s3://bucket/photos"))  # fmt: skip
+    request = requests.transform_job(project, "t", "m", "s3://bucket/photos")
+
+    check("sagemaker", "CreateTransformJob", request)
+    assert request["MaxConcurrentTransforms"] == concurrency
+    assert 1 <= request["MaxPayloadInMB"] <= 100 / concurrency
 
 
 @pytest.mark.parametrize(("word", "most"), [("tune", 32), ("train", 63), ("transform", 63)])
