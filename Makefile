@@ -11,6 +11,7 @@ IMAGE ?= image-classification:latest
 TORCH_INDEX ?=
 BUILD_OPTIONS ?= --network host
 REQUIREMENTS := container/requirements
+SDKS := .venv-sdk-v2 .venv-sdk-v3
 
 # tools and real photos in a folder beside this one, where it is there; the tests that need them say
 # so when it is not
@@ -19,13 +20,14 @@ export DATA_DIR ?= $(realpath ../shared/data)
 export IMAGE
 export REQUIRE_DOCKER
 export REQUIRE_CHROMIUM
+export REQUIRE_COMPOSE
 
 RUN := $(VENV)/bin/python
 # tests side by side: most wait for a process to start; those of the image follow each other
 WORKERS ?= 2
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help demo tune notebook test soak image image-demo lint lock third-party venv clean
+.PHONY: help demo tune notebook test soak image image-demo sdk lint lock third-party venv clean
 
 help:
 	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,7 +57,7 @@ soak: $(VENV)/.test ## the same tests at full size; takes hours
 # the image is built where an engine answers; the tests say what its absence means
 .PHONY: maybe-image
 maybe-image:
-	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory image; \
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory image sdk && bash tests/install_compose.sh; \
 	else echo "no Docker engine answers: image tests are skipped (REQUIRE_DOCKER=1 makes that a failure)"; fi
 
 image: ## builds the Docker image as IMAGE; TORCH_INDEX chooses another build of torch
@@ -63,6 +65,8 @@ image: ## builds the Docker image as IMAGE; TORCH_INDEX chooses another build of
 
 image-demo: image $(VENV)/.demo ## the demo through docker run
 	$(RUN) -m local_test.demo --image "$(IMAGE)" $(if $(DATA),--data "$(DATA)") $(DEMO_OPTIONS)
+
+sdk: $(SDKS:=/.made) ## the environments of the SDK's examples, v2 and v3
 
 lint: $(VENV)/.test ## ruff and mypy
 	$(VENV)/bin/ruff check .
@@ -92,5 +96,12 @@ $(VENV)/.test: $(VENV)/.demo $(REQUIREMENTS)/develop.txt
 	$(RUN) -m pip check
 	touch $@
 
+$(SDKS:=/.made): .venv-sdk-%/.made: local_test/sdk/requirements-%.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-deps --no-compile -r $<
+	touch $@
+
 clean: ## removes what the targets above made
-	rm -rf $(VENV) demo notebook tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SDKS) demo notebook tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis

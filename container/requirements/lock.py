@@ -4,7 +4,8 @@
 
 One resolution covers all of them, so that no two locks disagree. What only torch pulls in stands in
 `torch.txt`, because another index (`TORCH_INDEX`) has other builds of it; `torch-needs.txt` is the
-part of it that every build needs, whatever the index.
+part of it that every build needs, whatever the index. The two
+lines of the SDK, each in an environment of its own, are locked apart beside their examples.
 """
 
 import re
@@ -14,19 +15,20 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SDK = HERE.parents[1] / "local_test" / "sdk"
 PYTHON = "3.11"
 HARDWARE = re.compile(r"^(torch|torchvision|triton|nvidia-.*|cuda-.*)$")
 """Packages of torch's CUDA build, and the builds themselves."""
 
 
-def resolve(*names: str, constraints: Path | None = None) -> dict[str, str]:
+def resolve(*names: str, constraints: Path | None = None, folder: Path = HERE) -> dict[str, str]:
     """Package name -> its block of the lock: pin, marker and hashes."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
     command += ["--python-version", PYTHON, "--generate-hashes", "--no-header", "--no-annotate"]
     if constraints:
         command += ["--constraint", str(constraints)]
     text = subprocess.run(
-        [*command, *(str(HERE / f"{name}.in") for name in names)],
+        [*command, *(str(folder / f"{name}.in") for name in names)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -39,9 +41,9 @@ def resolve(*names: str, constraints: Path | None = None) -> dict[str, str]:
     return blocks
 
 
-def write(name: str, blocks: dict[str, str]) -> None:
+def write(name: str, blocks: dict[str, str], folder: Path = HERE) -> None:
     body = "\n".join(blocks[key] for key in sorted(blocks))
-    (HERE / f"{name}.txt").write_text(f"# Written by lock.py: edit the .in files.\n{body}\n")
+    (folder / f"{name}.txt").write_text(f"# Written by lock.py: edit the .in files.\n{body}\n")
 
 
 def main() -> None:
@@ -61,6 +63,8 @@ def main() -> None:
     write("platform", {k: v for k, v in platform.items() if k not in shared})
     write("develop", {k: v for k, v in develop.items() if k not in shared})
     write("build", resolve("build"))
+    for name in ("requirements-v2", "requirements-v3"):
+        write(name, resolve(name, folder=SDK), SDK)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,13 @@ LOWERED = {
 }
 """Command -> what is added to it."""
 
+ELSEWHERE = {
+    "make sdk",
+    "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v2/bin/python local_test/sdk/v2_local.py ~/photos",
+    "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v3/bin/python local_test/sdk/v3_local.py ~/photos",
+}
+"""Commands that test_sdk.py takes from the README and runs as they stand there."""
+
 EXPECTED = {
     "make demo": "true label",
     "make image-demo": "true label",
@@ -64,8 +71,8 @@ def home(tmp_path):
 
 
 def test_every_command_of_the_readme_runs(docker, image, home):
-    commands = readme.commands()
-    assert set(commands) == set(LOWERED), "the README and this table differ"
+    commands = [each for each in readme.commands() if each not in ELSEWHERE]
+    assert set(readme.commands()) == set(LOWERED) | ELSEWHERE, "the README and this table differ"
     photo_path = ROOT / "photo.jpg"
     photo_path.write_bytes(photo((60, 40, 30), 1))
     environment = {
