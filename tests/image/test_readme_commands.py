@@ -33,6 +33,11 @@ LOWERED = {
     "DOCKER_OPTIONS='--user 12345 --read-only --tmpfs /tmp' local_test/train.sh ~/photos -- "
     "epochs=2 network=small_cnn pretrained=false fine_tune=all image_size=32": "",
     "./build_and_push.sh --dry-run photos": "",
+    "docker run --rm image-classification:latest describe": "",
+    "docker run --rm image-classification:latest doctor": "",
+    ".venv/bin/python -m jobs train jobs/example.toml --dry-run": "",
+    ".venv/bin/python -m jobs deploy jobs/example.toml --dry-run": "",
+    ".venv/bin/python -m jobs policy jobs/example.toml train": "",
 }
 """Command -> what is added to it."""
 
@@ -51,6 +56,11 @@ EXPECTED = {
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
     "./build_and_push.sh --dry-run photos": "docker push",
+    "docker run --rm image-classification:latest describe": '"MetricDefinitions"',
+    "docker run --rm image-classification:latest doctor": "doctor: 0 problems",
+    ".venv/bin/python -m jobs train jobs/example.toml --dry-run": '"CreateTrainingJob"',
+    ".venv/bin/python -m jobs deploy jobs/example.toml --dry-run": '"CreateEndpointConfig"',
+    ".venv/bin/python -m jobs policy jobs/example.toml train": "ants-and-bees-*",
 }
 
 

@@ -1,10 +1,15 @@
 """The project's file: what is read, and every mistake at once."""
 
+import dataclasses
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from jobs import project
 from jobs.table import ConfigError
 
+EXAMPLE = Path(project.__file__).with_name("example.toml")
 GOOD = """
 name = "dogs"
 image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/photos:1"
@@ -41,6 +46,23 @@ def test_a_file_is_read_with_defaults_for_the_rest(written):
     assert made.train.max_hours == 1.0
     assert made.train.hyperparameters["hidden_units"] == [16]
     assert made.deploy.kind == "realtime"
+
+
+def test_the_example_has_every_field_with_its_default(tmp_path, monkeypatch):
+    for split in ("train", "val"):
+        (tmp_path / "photos" / split).mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = tomllib.loads(EXAMPLE.read_text())
+
+    made = project.load(EXAMPLE)
+
+    assert set(given) == {field.name for field in dataclasses.fields(project.Project)}
+    for name in ("train", "tune", "deploy", "transform"):
+        part = getattr(made, name)
+        assert set(given[name]) == {field.name for field in dataclasses.fields(part)}
+        if name == "train":
+            part = dataclasses.replace(part, hyperparameters={})
+        assert part == type(part)()
 
 
 def test_all_mistakes_are_told_with_what_would_fit(written):
