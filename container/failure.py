@@ -45,7 +45,7 @@ class Failure(Exception):
 class HyperparameterError(Failure):
     name = "hyperparameter"
     meaning = "a hyperparameter is unknown, of the wrong type, or out of range"
-    fix = "correct the values listed; the README has the table of hyperparameters"
+    fix = "correct the values listed; docs/train.md has the table of hyperparameters"
 
 
 class ChannelError(Failure):
@@ -144,7 +144,7 @@ class ModelError(Failure):
 class SettingError(Failure):
     name = "setting"
     meaning = "an environment variable of the server has a value that cannot be used"
-    fix = "correct the values listed; the README has the table of settings"
+    fix = "correct the values listed; docs/serve.md has the table of settings"
 
 
 class EngineError(Failure):

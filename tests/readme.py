@@ -1,8 +1,9 @@
-"""The README's tables, made from the code, and its commands.
+"""The guide: the README and its pages; their tables, made from the code, and their commands.
 
-    python -m tests.readme      writes the tables into README.md
+    python -m tests.readme      writes the tables anew
 
-Tests hold that the README has exactly these tables and that every command in it is run.
+Tests hold that the guide has exactly these tables, that every command in it is run, and that its
+links lead somewhere.
 """
 
 import dataclasses
@@ -21,7 +22,11 @@ from train.sources.formats import FORMATS as SOURCES
 from train.sources.layout import LIST, OTHER_CHANNELS, SPLITS
 from tune.settings import Settings as TuningSettings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in (
+    "train", "tune", "diagnose", "serve", "ship", "contract", "compare",
+))]  # fmt: skip
+"""In the order in which they are read, and their commands run."""
 
 BODIES = {
     "image/jpeg": "one photo; among the photo types the type is a hint and the bytes decide",
@@ -162,20 +167,36 @@ def pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+def text() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
 def commands() -> list[str]:
-    """Every line of the README's bash blocks that is a command."""
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """Every line of the guide's bash blocks that is a command."""
+    blocks = re.findall(r"```bash\n(.*?)```", text(), re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     stripped = (re.sub(r"\s+#.*$", "", line).strip() for line in lines)
     return [" ".join(line.split()) for line in stripped if line and not line.startswith("#")]
 
 
+def links() -> list[tuple[Path, str, str]]:
+    """Page, words and target of every link."""
+    return [
+        (page, words, target)
+        for page in PAGES
+        for words, target in re.findall(
+            r"\[([^\]]+)\]\(([^)]+)\)", page.read_text(encoding="utf-8")
+        )
+    ]
+
+
 def write() -> None:
-    text = README.read_text(encoding="utf-8")
-    for name, make in TABLES.items():
-        made = make()
-        text = pattern(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)
-    README.write_text(text, encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name, make in TABLES.items():
+            made = make()
+            text = pattern(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

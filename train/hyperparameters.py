@@ -1,4 +1,4 @@
-"""Hyperparameters: each declared once; parsing, error texts and the README's table read it."""
+"""Hyperparameters: each declared once; parsing, error texts and the guide's table read it."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -325,4 +325,4 @@ def is_platform_key(key: str) -> bool:
 
 
 def _did_you_mean(name: str) -> str:
-    return nearest(name, [*FIELDS, *ALIASES]) or "; the README lists all names"
+    return nearest(name, [*FIELDS, *ALIASES]) or "; docs/train.md lists all names"
