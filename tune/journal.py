@@ -13,11 +13,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from container.failure import ChannelError
+from container.failure import ChannelError, HyperparameterError
 from tune import sampling
 from tune.spec import Specification
 
 JOURNAL, LOCK, NAME = "journal.log", "lock", "search"
+REQUEST = "request"
+"""Attribute of the search: what was asked for at its start."""
 PARENT = "parent"
 """Attribute of a trial that another search has run."""
 PARENTS = Path("input") / "tuning"
@@ -55,9 +57,28 @@ def study(spec: Specification, folder: Path) -> optuna.Study:
         pruner=sampling.pruner(spec),
         load_if_exists=True,
     )
+    _check(made, spec, folder)
     # a start that goes on does not draw the first one's numbers again
     made.sampler = sampling.sampler(spec, len(made.get_trials(deepcopy=False)))
     return made
+
+
+def _check(made: optuna.Study, spec: Specification, folder: Path) -> None:
+    """Raises HyperparameterError where the folder's search is another one: its trials would be
+    taken for this one's."""
+    asked, known = spec.identity, made.user_attrs.get(REQUEST)
+    if known is None:
+        made.set_user_attr(REQUEST, asked)
+        return
+    names = [name for name in sorted({*known, *asked}) if known.get(name) != asked.get(name)]
+    changed = [f"{name}: was {known.get(name, 'not given')}, is {asked.get(name, 'not given')}"
+               for name in names]  # fmt: skip
+    if changed:
+        raise HyperparameterError(
+            f"{folder} holds a search that asked for something else: {'; '.join(changed)}",
+            "move that folder away, or give it to the new search as a parent (WarmStartConfig)",
+            details=changed,
+        )
 
 
 def _mend(path: Path) -> None:
@@ -76,8 +97,8 @@ def _mend(path: Path) -> None:
 def learn(made: optuna.Study, spec: Specification, base: Path, say: Callable[[str], None]) -> None:
     """Puts the complete trials of the parents into a new study. Raises ChannelError where one is
     missing."""
-    if made.get_trials(deepcopy=False):
-        return
+    if any(PARENT not in trial.user_attrs for trial in made.get_trials(deepcopy=False)):
+        return  # its own trials came after all of the parents'
     missing = [name for name in spec.parents if not (base / PARENTS / name / JOURNAL).is_file()]
     if missing:
         raise ChannelError(
@@ -90,7 +111,8 @@ def learn(made: optuna.Study, spec: Specification, base: Path, say: Callable[[st
         if parent.direction != made.direction:
             raise ChannelError(f"WarmStartConfig: {name} has searched in the other direction")
         complete = parent.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        taken = 0
+        there = [trial.user_attrs.get(PARENT) for trial in made.get_trials(deepcopy=False)]
+        known, taken = there.count(name), 0
         for trial in complete:
             distributions = sampling.distributions(spec)
             if trial.params.keys() != distributions.keys() or not all(
@@ -98,11 +120,13 @@ def learn(made: optuna.Study, spec: Specification, base: Path, say: Callable[[st
                 for key, one in distributions.items()
             ):
                 continue
+            taken += 1
+            if taken <= known:
+                continue  # a start that was killed has put it in
             made.add_trial(
                 create_trial(
                     params=trial.params, distributions=distributions, value=trial.value,
                     intermediate_values=trial.intermediate_values, user_attrs={PARENT: name},
                 )
             )  # fmt: skip
-            taken += 1
         say(f"warm start: {taken} of {len(complete)} trials of {name} lie within the ranges")

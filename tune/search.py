@@ -19,7 +19,7 @@ from tune import journal, sampling, slots
 from tune.keep import Keep
 from tune.slots import Slot
 from tune.spec import Specification
-from tune.trial import Outcome, Trial, end_orphan
+from tune.trial import NO_VALUE, Outcome, Trial, end_orphan
 
 TRIALS, CACHE = "trials", "cache"
 WARM_POOL = "SAGEMAKER_MANAGED_WARMPOOL_CACHE_DIRECTORY"
@@ -46,6 +46,8 @@ class Search:
         self.spec, self.base, self.folder, self.keep, self.say = spec, base, folder, keep, say
         self._told = told
         self.stopping = threading.Event()
+        """Somebody has asked for the end, or something has failed."""
+        self._reached = threading.Event()
         self._failed: failure.Failure | None = None
         self._running: set[Trial] = set()
         self._lock = threading.RLock()
@@ -53,9 +55,13 @@ class Search:
         self.study = journal.study(spec, folder)
         journal.learn(self.study, spec, base, say)
         self._interrupted = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if spec.strategy == "Grid" and not self.own():
+        for trial in self._interrupted:
+            end_orphan(self.trial_folder(trial.number))
+        if spec.strategy == "Grid":
+            known = [trial.system_attrs.get("fixed_params") for trial in self.own()]
             for values in spec.grid():
-                self.study.enqueue_trial(values)
+                if values not in known:  # a start may have been killed while it did this
+                    self.study.enqueue_trial(values)
 
     # what there is
 
@@ -132,18 +138,17 @@ class Search:
         if not self._interrupted:
             return self.study.ask()
         frozen = self._interrupted.pop(0)
-        end_orphan(self.trial_folder(frozen.number))
         self.say(f"trial {frozen.number}: taken up again")
         return optuna.trial.Trial(self.study, frozen._trial_id)
 
     def _over(self) -> bool:
-        if self.stopping.is_set():
+        if self.stopping.is_set() or self._reached.is_set():
             return True
         with self._lock:
             reason = self._goal_reached()
-        if reason:
-            self.say(f"search: {reason}; nothing more is started")
-            self.stopping.set()
+            if reason and not self._reached.is_set():
+                self.say(f"search: {reason}; nothing more is started")
+                self._reached.set()
         return bool(reason)
 
     def _goal_reached(self) -> str:
@@ -228,7 +233,11 @@ class Search:
         best = f"; best so far trial {ranked[0].number}, {ranked[0].value:.6g}" if ranked else ""
         self.say(f"trial {trial.number}: {outcome.state}{value} after {seconds:.0f} s{reason}; "
                  f"{len(self.own(*DONE))} of {self.spec.max_trials} done{best}")  # fmt: skip
-        if outcome.state == "failed" and not ranked and outcome.reason.startswith(ALIKE):
+        if (
+            outcome.state == "failed"
+            and not ranked
+            and outcome.reason.startswith((*ALIKE, NO_VALUE))
+        ):
             self._failed = failure.read(f"trial {trial.number}", outcome.reason)
             self.stop()
 

@@ -6,21 +6,24 @@ names and limits are the API's: API/CreateHyperParameterTuningJob,
 DG/automatic-model-tuning-define-ranges.
 """
 
+import difflib
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import astuple, dataclass, field
+from itertools import islice, product
 from typing import Any, Literal
 
-from train.progress import NUMBER
+from describe import metrics
 
 STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 SCALINGS = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
 MOST_RANGES, MOST_VALUES = 30, 30
 RESOURCES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 """Static hyperparameters that Hyperband takes its resource from, where the request names none."""
+JOB = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
+"""Name of a search, as the API has it: it leads to a folder here."""
 DECADES = 1.0
 """Auto scaling is logarithmic over at least so many powers of ten."""
 
@@ -92,11 +95,21 @@ class Specification:
             return self.static
         return {**self.static, "epochs": str(self.hyperband.most)}
 
-    def grid(self) -> list[dict[str, str]]:
-        """Every combination of categorical values, in the order of the request."""
+    def grid(self) -> Iterator[dict[str, str]]:
+        """As many combinations of categorical values as trials, in the request's order."""
         names = [one.name for one in self.ranges]
         every = product(*(one.values for one in self.ranges))
-        return [dict(zip(names, values, strict=True)) for values in every]
+        for values in islice(every, self.max_trials):
+            yield dict(zip(names, values, strict=True))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What may not change while a search goes on: how long it goes on may."""
+        given = {f"range of {one.name}": str(astuple(one)) for one in self.ranges}
+        return {
+            **self.fixed, **given, "Strategy": self.strategy,
+            "HyperParameterTuningJobObjective": f"{self.objective}, {self.objective.regex}",
+        }  # fmt: skip
 
 
 def parse(text: str) -> Specification:
@@ -299,10 +312,16 @@ class _Reader:
             (one.get("Regex") for one in definitions
              if isinstance(one, dict) and one.get("Name") == name), None,
         )  # fmt: skip
-        if regex is None:
-            if definitions:
-                self.mistakes.append(f"MetricDefinitions: none is named {name!r}")
-            regex = rf"\b{re.escape(name)}={NUMBER}"
+        if regex is None:  # the image's own, which the platform is given too
+            known = {one["Name"]: one["Regex"] for one in metrics.definitions()}
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
+                self.mistakes.append(
+                    f"MetricName: the log has no {name!r}: {hint}, or give its MetricDefinition"
+                )
+                return None
+            regex = known[name]
         try:
             groups = re.compile(regex).groups
         except (re.error, TypeError) as error:
@@ -359,8 +378,11 @@ class _Reader:
     def _parents(self, request: dict[str, Any]) -> tuple[str, ...]:
         config = self._object(request.get("WarmStartConfig", {}), "WarmStartConfig")
         parents = config.get("ParentHyperParameterTuningJobs", [])
+        if not isinstance(parents, list):
+            self.mistakes.append("ParentHyperParameterTuningJobs: expected a list")
+            return ()
         named = [one.get("HyperParameterTuningJobName") for one in parents if isinstance(one, dict)]
-        names = tuple(name for name in named if isinstance(name, str) and name)
+        names = tuple(name for name in named if isinstance(name, str) and JOB.fullmatch(name))
         if len(names) != len(parents) or len(names) > 5:
             self.mistakes.append("WarmStartConfig: up to 5 parents, each with its name")
         return names

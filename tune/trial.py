@@ -23,6 +23,7 @@ State = Literal["complete", "pruned", "failed", "stopped"]
 LOG, PROCESS = "log.txt", "process.json"
 STOP_SECONDS = 100.0
 """For a trial to leave a checkpoint after SIGTERM; then it is killed. The platform gives 120."""
+NO_VALUE = "hyperparameter: the log has no value of the objective"
 EPOCH = re.compile(r"\bepoch=(\d+)\b")
 
 
@@ -72,14 +73,23 @@ class Trial:
                 _read(line, pattern, values)
             process = self._start(environment)
             assert process.stdout is not None
-            with Footprint(process.pid) as footprint:
-                for line in process.stdout:
-                    log.write(line)
-                    log.flush()
-                    epoch = _read(line, pattern, values)
-                    if epoch and math.isfinite(values[epoch]) and not seen(epoch, values[epoch]):
-                        self.stop("pruned")
-                code = process.wait()
+            try:
+                with process.stdout as lines, Footprint(process.pid) as footprint:
+                    for line in lines:
+                        log.write(line)
+                        log.flush()
+                        epoch = _read(line, pattern, values)
+                        if (
+                            epoch
+                            and math.isfinite(values[epoch])
+                            and not seen(epoch, values[epoch])
+                        ):
+                            self.stop("pruned")
+                    code = process.wait()
+            finally:
+                if process.poll() is None:  # a full disk, say: nobody would read it any more
+                    _kill_family(process.pid)
+                    process.wait()
         (self.folder / PROCESS).unlink(missing_ok=True)
         return self._outcome(code, [values[epoch] for epoch in sorted(values)], footprint.peak)
 
@@ -129,7 +139,8 @@ class Trial:
         if code != 0:
             return outcome("failed", reason or f"exit code {code}")
         if last is None:
-            return outcome("failed", "the log has no value of the objective")
+            fix = "correct the Regex of its metric definition"
+            return outcome("failed", f"{NO_VALUE}; fix: {fix}")
         if not math.isfinite(last):
             return outcome("pruned", f"the objective is {last}")
         return outcome("complete", "")

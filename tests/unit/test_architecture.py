@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "debugger": {"container"},
     "serve": {"artifact", "container"},
     "train": {"artifact", "container", "debugger"},
-    "tune": {"artifact", "container", "train"},
+    "tune": {"artifact", "container", "describe", "train"},
     "describe": {"serve", "train"},
     "doctor": {"container", "train"},
     "jobs": set(),

@@ -23,7 +23,7 @@ RANGES = {
 def specification(**changes):
     return parse(json.dumps({
         "Strategy": "Random", "ParameterRanges": RANGES,
-        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "accuracy"},
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "validation_loss"},
         "ResourceLimits": {"MaxNumberOfTrainingJobs": 10, "MaxParallelTrainingJobs": 1},
         "RandomSeed": 3, **changes,
     }))  # fmt: skip

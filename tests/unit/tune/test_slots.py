@@ -22,15 +22,15 @@ GIB = 1 << 30
 def test_processors_memory_gpus_and_the_request_bound_it(
     asked, peak, processors, gpus, free, count
 ):
-    assert len(slots(asked, peak, processors, gpus, free)) == count
+    assert len(slots(asked, peak, processors, "0123"[:gpus], free)) == count
 
 
 def test_each_of_several_has_its_share_of_threads_and_a_gpu():
-    places = slots(2, GIB, 16, 2, 100 * GIB)
+    places = slots(2, GIB, 16, ["2", "3"], 100 * GIB)
 
-    assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["0", "1"]
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["2", "3"]
     assert all(place["OMP_NUM_THREADS"] == "8" for place in places)
 
 
 def test_one_alone_has_everything():
-    assert slots(1, GIB, 16, 2, 100 * GIB) == [{}]
+    assert slots(1, GIB, 16, ["0", "1"], 100 * GIB) == [{}]

@@ -108,7 +108,7 @@ def test_a_grid_has_every_combination_once():
         (asked(HyperParameterTuningJobObjective={}), "expected a MetricName"),
         (
             asked(HyperParameterTuningJobObjective={"MetricName": "x", "Type": "Minimize"}),
-            "none is named 'x'",
+            "the log has no 'x'",
         ),
         (
             asked(ParameterRanges={"IntegerParameterRanges": [
