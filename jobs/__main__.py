@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs import account, download, hosting, launch, policy, requests, watch
+from jobs import account, download, hosting, launch, names, policy, requests, watch
 from jobs.aws import Aws, CommandError, explained
 from jobs.project import Project, load
 from jobs.table import ConfigError
@@ -41,6 +41,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                           ("tune", "search hyperparameters")):  # fmt: skip
         made = command(name, meaning, makes=True)
         made.add_argument("--new", action="store_true", help="also where one is running")
+        made.add_argument("--prune", action="store_true",
+                          help="delete from the bucket what the folders have no more")  # fmt: skip
     for name in ("train", "diagnose"):
         chosen = commands.choices.get(name) or command(
             name, "fetch what a job has left, and show what its rules have found"
@@ -93,9 +95,11 @@ def main(arguments: list[str]) -> int:
 def run(options: argparse.Namespace, project: Project) -> None:
     aws, beside = Aws(project.region), options.file.parent
     if options.command == "train":
-        launch.train(aws, project, beside, say, not options.no_wait, options.new, options.into)
+        launch.train(
+            aws, project, beside, say, not options.no_wait, options.new, options.into, options.prune
+        )
     elif options.command == "tune":
-        launch.tune(aws, project, beside, say, not options.no_wait, options.new)
+        launch.tune(aws, project, beside, say, not options.no_wait, options.new, options.prune)
     elif options.command == "diagnose":
         diagnose(aws, project, options.job, options.into)
     elif options.command == "deploy":
@@ -111,8 +115,8 @@ def run(options: argparse.Namespace, project: Project) -> None:
     elif options.command == "cost":
         account.cost(aws, project, say)
     elif options.command == "delete":
+        hosting.delete(aws, project, say)  # first: it costs most, whatever fails afterwards
         launch.stop(aws, project, say)
-        hosting.delete(aws, project, say)
         if options.data:
             account.empty(aws, project, say)
         account.cost(aws, project, say)
@@ -147,19 +151,20 @@ def logs(aws: Aws, project: Project, name: str) -> None:
 def dry_run(options: argparse.Namespace, project: Project) -> int:
     """Prints what would be sent, as JSON; asks nobody."""
     shown: dict[str, Any] = {}
-    name = f"{project.name}-{options.command}-TIME"
+    name = f"{names.stem(project, options.command)}TIME"
     places = launch.places(project)
     if options.command == "train":
         shown["CreateTrainingJob"] = requests.training_job(
             project, launch.described(), name, places
         )
     elif options.command == "tune":
-        spec = launch.specification(project, options.file.parent)
+        image = launch.described()
+        asked = launch.specification(project, image, options.file.parent)
         shown["CreateHyperParameterTuningJob"] = requests.tuning_job(
-            project, launch.described(), name, places, spec
+            project, image, name, places, asked
         )
     else:
-        model = f"{project.name}-model-TIME"
+        model = f"{names.stem(project, 'model')}TIME"
         uri = options.model or "s3://BUCKET/NEWEST/model.tar.gz"
         shown["CreateModel"] = requests.model(project, model, uri)
         if options.command == "deploy":

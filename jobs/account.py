@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Any
 
-from jobs import hosting
-from jobs.aws import Aws, split
+from jobs import hosting, launch, names, upload
+from jobs.aws import Aws, CommandError, split
 from jobs.project import Project
 from jobs.watch import Say
 
@@ -14,7 +15,7 @@ SHOWN = 5
 
 
 def status(aws: Aws, project: Project, say: Say) -> None:
-    for job in _newest(aws, "list_training_jobs", "TrainingJobSummaries", project):
+    for job in islice(_jobs(aws, project, **launch.NEWEST), SHOWN):
         described = aws.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
         metrics = {each["MetricName"]: each["Value"]
                    for each in described.get("FinalMetricDataList", [])}  # fmt: skip
@@ -22,14 +23,16 @@ def status(aws: Aws, project: Project, say: Say) -> None:
         reason = described.get("FailureReason", "").partition("\n")[0]
         say(f"train     {job['TrainingJobName']}: {job['TrainingJobStatus']}"
             f"{f': {reason}' if reason else ''}{f' ({shown})' if shown else ''}")  # fmt: skip
-    for job in _newest(
-        aws, "list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries", project
-    ):
+    searches = names.found(
+        aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
+        "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **launch.NEWEST,
+    )  # fmt: skip
+    for job in islice(searches, SHOWN):
         counters = job.get("TrainingJobStatusCounters", {})
         said = ", ".join(f"{count} {name}" for name, count in counters.items() if count)
         say(f"tune      {job['HyperParameterTuningJobName']}: "
             f"{job['HyperParameterTuningJobStatus']} ({said})")  # fmt: skip
-    for job in _newest(aws, "list_transform_jobs", "TransformJobSummaries", project):
+    for job in islice(_batches(aws, project, **launch.NEWEST), SHOWN):
         say(f"transform {job['TransformJobName']}: {job['TransformJobStatus']}")
     endpoint = hosting.found(aws, project.name)
     if endpoint is None:
@@ -40,12 +43,18 @@ def status(aws: Aws, project: Project, say: Say) -> None:
             f"{f': {reason}' if reason else ''}, {_size(endpoint)}")  # fmt: skip
 
 
-def _newest(aws: Aws, operation: str, group: str, project: Project) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = getattr(aws.sagemaker, operation)(
-        NameContains=project.name[:20], SortBy="CreationTime", SortOrder="Descending",
-        MaxResults=SHOWN,
-    )[group]  # fmt: skip
-    return found
+def _jobs(aws: Aws, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
+    return names.found(
+        aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
+        "TrainingJobName", **asked,
+    )  # fmt: skip
+
+
+def _batches(aws: Aws, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
+    return names.found(
+        aws.sagemaker, project, "transform", "list_transform_jobs", "TransformJobSummaries",
+        "TransformJobName", **asked,
+    )  # fmt: skip
 
 
 def _size(endpoint: dict[str, Any]) -> str:
@@ -59,14 +68,12 @@ def cost(aws: Aws, project: Project, say: Say) -> None:
     """Billed time by instance type, what is on right now, and stored bytes. Prices are the
     platform's, by region and day, so they are not made up here: give `prices` in the file."""
     billed: dict[str, float] = {}
-    pages = aws.sagemaker.get_paginator("list_training_jobs").paginate(NameContains=project.name)
-    for page in pages:
-        for each in page["TrainingJobSummaries"]:
-            job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
-            used = job["ResourceConfig"]
-            hours = job.get("BillableTimeInSeconds", 0) * used.get("InstanceCount", 1) / 3600
-            kind = used.get("InstanceType", "several types")
-            billed[kind] = billed.get(kind, 0.0) + hours
+    for each in chain(_jobs(aws, project), names.trials(aws.sagemaker, project)):
+        job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
+        used = job["ResourceConfig"]
+        hours = job.get("BillableTimeInSeconds", 0) * used.get("InstanceCount", 1) / 3600
+        kind = used.get("InstanceType", "several types")
+        billed[kind] = billed.get(kind, 0.0) + hours
     for kind, hours in sorted(billed.items()):
         say(f"trained   {hours:.2f} h of {kind}{_money(project, kind, hours)}")
     if not billed:
@@ -95,7 +102,7 @@ def _hourly(project: Project, kind: str, count: int) -> str:
 def running(aws: Aws, project: Project) -> Iterator[tuple[str, str, int, datetime]]:
     """Instance type, what it is, how many, since when."""
     endpoint = hosting.found(aws, project.name)
-    if endpoint is not None:
+    if endpoint is not None and endpoint["EndpointStatus"] != "Deleting":
         config = aws.sagemaker.describe_endpoint_config(
             EndpointConfigName=endpoint["EndpointConfigName"]
         )
@@ -106,17 +113,21 @@ def running(aws: Aws, project: Project) -> Iterator[tuple[str, str, int, datetim
                 variant["InstanceType"], f"endpoint {project.name}",
                 now or variant["InitialInstanceCount"], endpoint["CreationTime"],
             )  # fmt: skip
-    pages = aws.sagemaker.get_paginator("list_training_jobs").paginate(
-        NameContains=project.name, StatusEquals="InProgress"
-    )
-    for page in pages:
-        for each in page["TrainingJobSummaries"]:
-            job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
-            used = job["ResourceConfig"]
-            yield (
-                used.get("InstanceType", "several types"), f"job {each['TrainingJobName']}",
-                used.get("InstanceCount", 1), each["CreationTime"],
-            )  # fmt: skip
+    state = {"StatusEquals": "InProgress"}
+    for each in chain(_jobs(aws, project, **state), names.trials(aws.sagemaker, project, **state)):
+        job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
+        used = job["ResourceConfig"]
+        yield (
+            used.get("InstanceType", "several types"), f"job {each['TrainingJobName']}",
+            used.get("InstanceCount", 1), each["CreationTime"],
+        )  # fmt: skip
+    for each in _batches(aws, project, **state):
+        job = aws.sagemaker.describe_transform_job(TransformJobName=each["TransformJobName"])
+        used = job["TransformResources"]
+        yield (
+            used["InstanceType"], f"batch {each['TransformJobName']}", used["InstanceCount"],
+            each["CreationTime"],
+        )  # fmt: skip
 
 
 def stored(aws: Aws, project: Project) -> tuple[int, int]:
@@ -133,13 +144,16 @@ def stored(aws: Aws, project: Project) -> tuple[int, int]:
 
 
 def empty(aws: Aws, project: Project, say: Say) -> None:
-    """Deletes everything under the project's prefix. Never a whole bucket."""
+    """Deletes everything under the project's prefix. Raises CommandError for a whole bucket, and
+    where something stays."""
     bucket, prefix = split(project.prefix)
+    if not prefix:
+        raise CommandError(f"{project.bucket} is a whole bucket", "delete what is in it yourself")
     pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     gone = 0
     for page in pages:
-        keys = [{"Key": each["Key"]} for each in page.get("Contents", [])]
+        keys = [each["Key"] for each in page.get("Contents", [])]
         if keys:
-            aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            upload.delete(aws.s3, bucket, keys)
             gone += len(keys)
     say(f"deleted {gone:,} objects under {project.prefix}")

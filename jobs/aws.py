@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -72,8 +73,12 @@ def explained() -> Iterator[None]:
         ) from error
     except ParamValidationError as error:
         raise CommandError(f"the request is not valid: {error}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename or error}: {error.strerror or ''}".rstrip(": ")
+        ) from error
 
 
 class Aws:

@@ -5,17 +5,19 @@ import json
 import mimetypes
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from jobs import launch, requests, watch
+from jobs import launch, names, requests, watch
 from jobs.aws import Aws, CommandError, missing, split
 from jobs.project import Project
 
-BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
-NAME = 63
+BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+OPTIONAL = ("DataCaptureConfig", "AsyncInferenceConfig")
+"""Of an endpoint's configuration: what is no longer asked for must go."""
 LATER_SECONDS, LATER_POLL_SECONDS = 900.0, 1.0
 """For an asynchronous answer: an endpoint that was scaled to nothing starts an instance first."""
 
@@ -49,61 +51,100 @@ def artifact(aws: Aws, project: Project, asked: str) -> str:
 
 
 def make_model(aws: Aws, project: Project, uri: str, word: str) -> str:
-    name = launch.name_of(project, word, NAME)
+    name = names.new(project, word)
     aws.sagemaker.create_model(**requests.model(project, name, uri))
     return name
 
 
 def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -> str:
     """Makes the project's endpoint, or updates it behind its alarms. Returns its name."""
-    name = project.name
-    there = found(aws, name)
-    if there is not None and there["EndpointStatus"] in BUSY:
-        say(f"{name} is {there['EndpointStatus']}: waiting for that first")
-        there = watch.endpoint(aws, name, say)
+    name, there = project.name, _settled(aws, project.name, say)
     uri = artifact(aws, project, asked)
     if project.deploy.kind == "multi-model":
         uri = _add(aws, project, uri, say)
-    if there is not None and _serves(aws, there, uri, project):
-        say(f"{name} serves {uri} already")
-        return name
-    model = make_model(aws, project, uri, "model")
-    config = requests.endpoint_config(project, model, model)
-    aws.sagemaker.create_endpoint_config(**config)
-    instances = project.deploy.kind != "serverless"
-    alarms = [] if not instances else requests.alarms(project, name)
+    alarms = [] if project.deploy.kind == "serverless" else requests.alarms(project, name)
     for alarm in alarms:
         aws.cloudwatch.put_metric_alarm(**alarm)
-    if there is None:
-        aws.sagemaker.create_endpoint(
-            EndpointName=name, EndpointConfigName=model, Tags=requests.tags(project)
-        )
+    ready = there is not None and _serves(aws, there, uri, project)
+    if ready:
+        say(f"{name} serves {uri} already")
     else:
-        guarded = {"DeploymentConfig": requests.deployment([each["AlarmName"] for each in alarms])}
-        aws.sagemaker.update_endpoint(
-            EndpointName=name, EndpointConfigName=model, **(guarded if alarms else {})
-        )
-    say(f"{name}: {'made' if there is None else 'updated'} for {uri}")
-    if wait:
-        watch.endpoint(aws, name, say, model)
-        if instances and project.deploy.most > project.deploy.count:
-            aws.autoscaling.register_scalable_target(**requests.scalable_target(project, name))
-            aws.autoscaling.put_scaling_policy(**requests.scaling_policy(project, name))
-            say(f"{name}: scales to {project.deploy.most} instances")
+        config = _start(aws, project, uri, there is not None, [one["AlarmName"] for one in alarms])
+        say(f"{name}: {'made' if there is None else 'updated'} for {uri}")
+        if wait:
+            watch.endpoint(aws, name, say, config)
+    if ready or wait:
+        _scale(aws, project, say)
     return name
 
 
+def _settled(aws: Aws, name: str, say: watch.Say) -> dict[str, Any] | None:
+    """The endpoint once nothing is being done to it; none where there is none that can be
+    updated. One that has failed can only be deleted (API/DescribeEndpoint)."""
+    there = found(aws, name)
+    if there is not None and there["EndpointStatus"] in BUSY:
+        say(f"{name} is {there['EndpointStatus']}: waiting for that first")
+        there = watch.settled(aws, name, say)
+    if there is not None and there["EndpointStatus"] == "Failed":
+        say(f"{name} has failed: {there.get('FailureReason', 'no reason given')}; made anew")
+        aws.sagemaker.delete_endpoint(EndpointName=name)
+        there = watch.settled(aws, name, say)
+    return there
+
+
+def _start(aws: Aws, project: Project, uri: str, update: bool, alarms: list[str]) -> str:
+    """Returns the name of the new configuration."""
+    model = make_model(aws, project, uri, "model")
+    config = requests.endpoint_config(project, model, model)
+    aws.sagemaker.create_endpoint_config(**config)
+    if update:
+        guarded = {"DeploymentConfig": requests.deployment(project, alarms)} if alarms else {}
+        aws.sagemaker.update_endpoint(
+            EndpointName=project.name, EndpointConfigName=model, **guarded
+        )
+    else:
+        aws.sagemaker.create_endpoint(
+            EndpointName=project.name, EndpointConfigName=model, Tags=requests.tags(project)
+        )
+    return model
+
+
+def _scale(aws: Aws, project: Project, say: watch.Say) -> None:
+    """Once the endpoint is in service: scaling cannot be asked for before."""
+    if project.deploy.kind == "serverless":
+        return
+    if project.deploy.most > project.deploy.count:
+        aws.autoscaling.register_scalable_target(**requests.scalable_target(project, project.name))
+        aws.autoscaling.put_scaling_policy(**requests.scaling_policy(project, project.name))
+        say(f"{project.name}: scales to {project.deploy.most} instances")
+    else:
+        _unscale(aws, project)
+
+
+def _unscale(aws: Aws, project: Project) -> None:
+    target = requests.scalable_target(project, project.name)
+    where = {key: value for key, value in target.items() if "Capacity" not in key}
+    try:
+        aws.autoscaling.deregister_scalable_target(**where)
+    except ClientError as error:
+        if not missing(error):
+            raise
+
+
 def _serves(aws: Aws, there: dict[str, Any], uri: str, project: Project) -> bool:
-    """Whether the endpoint has that model, image and configuration by now."""
+    """Whether the endpoint has that model, image and configuration by now, and nothing else."""
     if there["EndpointStatus"] != "InService":
         return False
     config = aws.sagemaker.describe_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
     model = config["ProductionVariants"][0]["ModelName"]
     container = aws.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]
     wanted = requests.endpoint_config(project, there["EndpointConfigName"], model)
-    alike = all(_within(wanted[key], config.get(key)) for key in wanted if key != "Tags")
-    return bool(
-        alike and _within(requests.model(project, model, uri)["PrimaryContainer"], container)
+    asked = requests.model(project, model, uri)["PrimaryContainer"]
+    return (
+        all(_within(wanted[key], config.get(key)) for key in wanted if key != "Tags")
+        and all(bool(config.get(key)) == (key in wanted) for key in OPTIONAL)
+        and _within(asked, container)
+        and (container.get("Environment") or {}) == asked.get("Environment", {})
     )
 
 
@@ -197,8 +238,9 @@ def transform(
     aws: Aws, project: Project, source: str, asked: str, say: watch.Say, wait: bool
 ) -> str:
     """Classifies every object under `source`. Returns the job's name."""
+    project = replace(project, deploy=replace(project.deploy, kind="realtime"))  # one model
     model = make_model(aws, project, artifact(aws, project, asked), "batch")
-    name = launch.name_of(project, "transform", NAME)
+    name = names.new(project, "transform")
     request = requests.transform_job(project, name, model, source)
     aws.sagemaker.create_transform_job(**request)
     say(f"{name}: started over {source}")
@@ -211,33 +253,28 @@ def transform(
 def delete(aws: Aws, project: Project, say: watch.Say) -> None:
     """The endpoint, its configurations, models, scaling and alarms; each if it is there."""
     name = project.name
-    if found(aws, name) is not None:
-        target = requests.scalable_target(project, name)
-        where = {key: value for key, value in target.items() if "Capacity" not in key}
-        try:
-            aws.autoscaling.deregister_scalable_target(**where)
-        except ClientError as error:
-            if not missing(error) and "ObjectNotFound" not in str(error):
-                raise
-        aws.sagemaker.delete_endpoint(EndpointName=name)
-        say(f"deleted endpoint {name}")
+    there = found(aws, name)
+    if there is not None:
+        _unscale(aws, project)
+        if there["EndpointStatus"] != "Deleting":
+            aws.sagemaker.delete_endpoint(EndpointName=name)
+            say(f"deleted endpoint {name}")
     alarms = [each["AlarmName"] for each in requests.alarms(project, name)]
-    there = aws.cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
-    if there:
-        aws.cloudwatch.delete_alarms(AlarmNames=[each["AlarmName"] for each in there])
-        say(f"deleted {len(there)} alarms")
-    for config in _named(
-        aws, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", name
-    ):
-        aws.sagemaker.delete_endpoint_config(EndpointConfigName=config)
-        say(f"deleted endpoint configuration {config}")
-    for model in _named(aws, "list_models", "Models", "ModelName", name):
-        aws.sagemaker.delete_model(ModelName=model)
-        say(f"deleted model {model}")
+    rung = aws.cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    if rung:
+        aws.cloudwatch.delete_alarms(AlarmNames=[each["AlarmName"] for each in rung])
+        say(f"deleted {len(rung)} alarms")
+    configs = ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
+    for each in _made(aws, project, *configs):
+        aws.sagemaker.delete_endpoint_config(EndpointConfigName=each)
+        say(f"deleted endpoint configuration {each}")
+    for each in _made(aws, project, "list_models", "Models", "ModelName"):
+        aws.sagemaker.delete_model(ModelName=each)
+        say(f"deleted model {each}")
 
 
-def _named(aws: Aws, operation: str, group: str, key: str, project: str) -> list[str]:
-    """Names that begin with the project's own, and a command's word after it."""
-    pages = aws.sagemaker.get_paginator(operation).paginate(NameContains=project)
-    names = [each[key] for page in pages for each in page[group]]
-    return [name for name in names if name.startswith((f"{project}-model-", f"{project}-batch-"))]
+def _made(aws: Aws, project: Project, operation: str, group: str, key: str) -> list[str]:
+    return [
+        each[key] for word in ("model", "batch")
+        for each in names.found(aws.sagemaker, project, word, operation, group, key)
+    ]  # fmt: skip

@@ -3,19 +3,15 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from jobs import download, requests, upload, watch
+from jobs import download, names, requests, upload, watch
 from jobs.aws import Aws, CommandError
 from jobs.project import Project, folder
+from tune import spec
 
 RUNNING = ("InProgress", "Stopping")
-TUNING_NAME, TRAINING_NAME = 32, 63
-"""Most characters, by the API."""
 
 
 def described() -> dict[str, Any]:
@@ -30,65 +26,101 @@ def described() -> dict[str, Any]:
 def places(project: Project) -> dict[str, str]:
     """Channel -> where its data is, or will be once it is uploaded."""
     return {
-        channel: place if place.startswith("s3://") else f"{project.prefix}/data/{channel}"
+        # a whole folder: without the end, `train` would take `train_lst`, too
+        channel: place if place.startswith("s3://") else f"{project.prefix}/data/{channel}/"
         for channel, place in project.data.items()
     }
 
 
-def send_data(aws: Aws, project: Project, beside: Path, say: watch.Say) -> None:
+def send_data(aws: Aws, project: Project, beside: Path, say: watch.Say, prune: bool) -> None:
+    """Raises CommandError where the bucket has files that the folder has not, without `prune`."""
     for channel, place in project.data.items():
         if place.startswith("s3://"):
             continue
-        sent = upload.upload(aws.s3, folder(place, beside), places(project)[channel])
+        uri = places(project)[channel]
+        sent = upload.upload(aws.s3, folder(place, beside), uri, prune)
+        gone = f", {sent.gone} deleted" if sent.gone and prune else ""
         say(f"{channel}: {sent.files} files sent ({sent.bytes / 1e6:,.1f} MB), "
-            f"{sent.there} were there")  # fmt: skip
+            f"{sent.there} were there{gone}")  # fmt: skip
+        if sent.gone and not prune:
+            raise CommandError(
+                f"{uri} holds {sent.gone} files that {place} has not: {', '.join(sent.examples)}",
+                "--prune deletes them; a job would train on them",
+            )
 
 
-def name_of(project: Project, word: str, most: int) -> str:
-    """New, and in the order of time; begins with the project's name, cut where it must be."""
-    stamp = f"-{word}-{time.strftime('%y%m%d%H%M%S', time.gmtime())}"
-    return project.name[: most - len(stamp)].rstrip("-") + stamp
+NEWEST = {"SortBy": "CreationTime", "SortOrder": "Descending"}
 
 
-def running(aws: Aws, project: Project) -> str:
-    """The project's training job that has not ended, if there is one."""
-    for state in RUNNING:
-        for page in aws.sagemaker.get_paginator("list_training_jobs").paginate(
-            NameContains=f"{project.name}-train-", StatusEquals=state, SortBy="CreationTime",
-            SortOrder="Descending",
-        ):  # fmt: skip
-            for each in page["TrainingJobSummaries"]:
-                return str(each["TrainingJobName"])
-    return ""
+def running(aws: Aws, project: Project) -> list[str]:
+    """The project's training jobs that have not ended, the newest first."""
+    return [
+        str(each["TrainingJobName"])
+        for state in RUNNING
+        for each in names.found(
+            aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
+            "TrainingJobName", StatusEquals=state, **NEWEST,
+        )
+    ]  # fmt: skip
+
+
+def searching(aws: Aws, project: Project) -> list[str]:
+    """The same of its searches."""
+    return [
+        str(each["HyperParameterTuningJobName"])
+        for each in names.found(
+            aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
+            "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **NEWEST,
+        )
+        if each["HyperParameterTuningJobStatus"] in RUNNING
+    ]  # fmt: skip
 
 
 def latest(aws: Aws, project: Project) -> dict[str, Any]:
-    """The newest completed training job. Raises CommandError where there is none."""
-    for page in aws.sagemaker.get_paginator("list_training_jobs").paginate(
-        NameContains=project.name, StatusEquals="Completed", SortBy="CreationTime",
-        SortOrder="Descending",
-    ):  # fmt: skip
-        for each in page["TrainingJobSummaries"]:
-            job: dict[str, Any] = aws.sagemaker.describe_training_job(
-                TrainingJobName=each["TrainingJobName"]
-            )
-            if job["AlgorithmSpecification"].get("TrainingImage"):
-                return job
-    raise CommandError(
-        f"no completed training job has {project.name!r} in its name", "python -m jobs train FILE"
-    )
+    """The newest completed training job, or the best one of a search that is newer. Raises
+    CommandError where there is neither."""
+    job = next(names.found(
+        aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
+        "TrainingJobName", StatusEquals="Completed", **NEWEST,
+    ), None)  # fmt: skip
+    search = next(names.found(
+        aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
+        "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName",
+        StatusEquals="Completed", **NEWEST,
+    ), None)  # fmt: skip
+    name = job["TrainingJobName"] if job else ""
+    if search and not (job and job["CreationTime"] > search["CreationTime"]):
+        described = aws.sagemaker.describe_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName=search["HyperParameterTuningJobName"]
+        )
+        name = described.get("BestTrainingJob", {}).get("TrainingJobName", name)
+    if not name:
+        raise CommandError(
+            f"the project {project.name!r} has no completed training job",
+            "python -m jobs train FILE",
+        )
+    made: dict[str, Any] = aws.sagemaker.describe_training_job(TrainingJobName=name)
+    return made
 
 
 def train(
-    aws: Aws, project: Project, beside: Path, say: watch.Say, wait: bool, new: bool, into: Path
+    aws: Aws,
+    project: Project,
+    beside: Path,
+    say: watch.Say,
+    wait: bool,
+    new: bool,
+    into: Path,
+    prune: bool = False,
 ) -> str:
     """Starts a job, or takes up the one that runs. Returns its name."""
-    name = "" if new else running(aws, project)
-    if name:
+    there = [] if new else running(aws, project)
+    if there:
+        name = there[0]
         say(f"{name} is running: this waits for it; --new starts another one")
     else:
-        send_data(aws, project, beside, say)
-        name = name_of(project, "train", TRAINING_NAME)
+        send_data(aws, project, beside, say, prune)
+        name = names.new(project, "train")
         request = requests.training_job(project, described(), name, places(project))
         aws.sagemaker.create_training_job(**request)
         say(f"{name}: started")
@@ -109,32 +141,48 @@ def _bill(job: dict[str, Any]) -> str:
             f"{paid} s of {count} x {job['ResourceConfig']['InstanceType']}{saved}")  # fmt: skip
 
 
-def specification(project: Project, beside: Path) -> dict[str, Any]:
-    """The search's file; an empty one asks for the ranges that the image advises."""
-    if not project.tune.spec:
-        return {}
+def specification(project: Project, described: dict[str, Any], beside: Path) -> dict[str, Any]:
+    """The search's file, with the image's own ranges and objective where it has none. Raises
+    CommandError with every mistake."""
+    made: Any = {}
     path = (beside / Path(project.tune.spec).expanduser()).resolve()
+    if project.tune.spec:
+        try:
+            made = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CommandError(
+                f"tune.spec: {path}: {error}", "name the file that `tune` reads"
+            ) from None
+    request = requests.search(project, described, made) if isinstance(made, dict) else made
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        spec.parse(json.dumps(request))
+    except spec.SpecificationError as error:
         raise CommandError(
-            f"tune.spec: {path}: {error}", "name the file that `tune` reads"
-        ) from None
-    if not isinstance(made, dict):
-        raise CommandError(f"tune.spec: {path} is no JSON object", "see local_test/tuning.json")
-    return made
+            f"tune.spec: {path}: {'; '.join(error.mistakes)}", "see local_test/tuning.json"
+        ) from error
+    return dict(request)
 
 
-def tune(aws: Aws, project: Project, beside: Path, say: watch.Say, wait: bool, new: bool) -> str:
+def tune(
+    aws: Aws,
+    project: Project,
+    beside: Path,
+    say: watch.Say,
+    wait: bool,
+    new: bool,
+    prune: bool = False,
+) -> str:
     """Starts a search, or takes up the one that runs. Returns its name."""
-    name = "" if new else _searching(aws, project)
-    if name:
+    there = [] if new else searching(aws, project)
+    if there:
+        name = there[0]
         say(f"{name} is running: this waits for it; --new starts another one")
     else:
-        send_data(aws, project, beside, say)
-        name = name_of(project, "tune", TUNING_NAME)
-        spec = specification(project, beside)
-        request = requests.tuning_job(project, described(), name, places(project), spec)
+        image = described()
+        asked = specification(project, image, beside)
+        send_data(aws, project, beside, say, prune)
+        name = names.new(project, "tune")
+        request = requests.tuning_job(project, image, name, places(project), asked)
         aws.sagemaker.create_hyper_parameter_tuning_job(**request)
         say(f"{name}: started")
     if wait:
@@ -145,27 +193,17 @@ def tune(aws: Aws, project: Project, beside: Path, say: watch.Say, wait: bool, n
     return name
 
 
-def _searching(aws: Aws, project: Project) -> str:
-    begins = name_of(project, "tune", TUNING_NAME).rpartition("-")[0]
-    for page in aws.sagemaker.get_paginator("list_hyper_parameter_tuning_jobs").paginate(
-        NameContains=begins, SortBy="CreationTime", SortOrder="Descending"
-    ):
-        for each in page["HyperParameterTuningJobSummaries"]:
-            if each["HyperParameterTuningJobStatus"] in RUNNING:
-                return str(each["HyperParameterTuningJobName"])
-    return ""
-
-
 def stop(aws: Aws, project: Project, say: watch.Say) -> None:
     """Whatever of the project still runs."""
-    name = running(aws, project)
-    if name:
+    for name in running(aws, project):
         aws.sagemaker.stop_training_job(TrainingJobName=name)
         say(f"{name}: stopping")
-    search = _searching(aws, project)
-    if search:
-        try:
-            aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=search)
-            say(f"{search}: stopping")
-        except ClientError as error:
-            raise CommandError(f"{search} cannot be stopped: {error}") from error
+    for name in searching(aws, project):
+        aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        say(f"{name}: stopping")
+    for each in names.found(
+        aws.sagemaker, project, "transform", "list_transform_jobs", "TransformJobSummaries",
+        "TransformJobName", StatusEquals="InProgress",
+    ):  # fmt: skip
+        aws.sagemaker.stop_transform_job(TransformJobName=each["TransformJobName"])
+        say(f"{each['TransformJobName']}: stopping")

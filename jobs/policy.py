@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jobs import names
 from jobs.aws import split
 from jobs.project import Project
 
@@ -23,6 +24,7 @@ def of(command: str, project: Project, region: str = "") -> dict[str, Any]:
         "REGION": project.region or region or "*",
         "ACCOUNT": account,
         "NAME": project.name,
+        "SEARCH": names.stem(project, "tune"),
         "ROLE": project.role,
     }
     made = json.loads((FOLDER / f"{command}.json").read_text(encoding="utf-8"))

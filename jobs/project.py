@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs import table
+from jobs import rules, table
 from jobs.table import ConfigError
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,39}")
@@ -169,6 +169,10 @@ def _mistakes(project: Project, beside: Path) -> list[str]:
         (1 <= deploy.concurrency <= 200, "deploy.concurrency", deploy.concurrency, "1 to 200"),
         (1 <= project.transform.concurrency <= 100, "transform.concurrency",
          project.transform.concurrency, "1 to 100"),
+        (not train.debug_rules or project.region in rules.ACCOUNTS, "region", project.region,
+         f"with train.debug_rules one of {', '.join(rules.ACCOUNTS)}"),
+        (not (deploy.kind == "serverless" and deploy.capture_percent), "deploy.capture_percent",
+         deploy.capture_percent, "0: a serverless endpoint captures nothing"),
         (len(project.tags) <= 50, "tags", len(project.tags), "at most 50"),
     ]  # fmt: skip
     wrong = [f"{name}={value!r}: expected {fits}" for fine, name, value, fits in checks if not fine]

@@ -6,6 +6,7 @@ Pure functions: a dry run prints what they return, and nothing else is ever sent
 import json
 from typing import Any
 
+from jobs import rules
 from jobs.project import HOURS, Project
 
 Request = dict[str, Any]
@@ -79,7 +80,9 @@ def _channel(project: Project, name: str, uri: str) -> Request:
                 "S3DataType": "S3Prefix",
                 "S3Uri": uri,
                 "S3DataDistributionType": (
-                    "FullyReplicated" if weights or name != "train" else project.train.distribution
+                    project.train.distribution
+                    if name in ("train", "training")
+                    else "FullyReplicated"
                 ),
             }
         },
@@ -146,38 +149,43 @@ def _debugger(project: Project, name: str) -> Request:
     return request
 
 
-RULE_ACCOUNTS = {
-    "us-east-1": "503895931360", "us-east-2": "915447279597", "us-west-1": "685455198987",
-    "us-west-2": "895741380848", "eu-west-1": "929884845733", "eu-west-2": "250201462417",
-    "eu-west-3": "447278800020", "eu-central-1": "482524230118", "eu-north-1": "314864569078",
-    "ap-northeast-1": "430734990657", "ap-northeast-2": "578805364391",
-    "ap-southeast-1": "972752614525", "ap-southeast-2": "184798709955",
-    "ap-south-1": "904829902805", "ca-central-1": "519511493484", "sa-east-1": "818342061345",
-}  # fmt: skip
-"""Of the platform's rule images, by region: DG/debugger-reference."""
-
-
 def _rule_image(project: Project) -> str:
-    account = RULE_ACCOUNTS.get(project.region, RULE_ACCOUNTS["us-east-1"])
-    return (
-        f"{account}.dkr.ecr.{project.region or 'us-east-1'}.amazonaws.com/"
-        "sagemaker-debugger-rules:latest"
-    )
+    account = rules.ACCOUNTS[project.region]
+    return f"{account}.dkr.ecr.{project.region}.amazonaws.com/sagemaker-debugger-rules:latest"
+
+
+def search(project: Project, described: Request, given: Request) -> Request:
+    """The file that the image's own `tune` reads too, with what it leaves out."""
+    config = given.get("HyperParameterTuningJobConfig", given)
+    if not isinstance(config, dict):
+        return given
+    limits = config.get("ResourceLimits", {})
+    if isinstance(limits, dict):
+        limits = {
+            "MaxNumberOfTrainingJobs": project.tune.trials,
+            "MaxParallelTrainingJobs": project.tune.parallel, **limits,
+        }  # fmt: skip
+    made: Request = {"HyperParameterTuningJobConfig": {
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": described["Objectives"][0],
+        "ParameterRanges": described["ParameterRanges"],
+        **config, "ResourceLimits": limits,
+    }}  # fmt: skip
+    several = given.get("TrainingJobDefinitions")
+    one = several[0] if isinstance(several, list) and len(several) == 1 else several
+    if definition := given.get("TrainingJobDefinition") or one:
+        made["TrainingJobDefinition"] = definition
+    if "WarmStartConfig" in given:
+        made["WarmStartConfig"] = given["WarmStartConfig"]
+    return made
 
 
 def tuning_job(
     project: Project, described: Request, name: str, data: dict[str, str], spec: Request
 ) -> Request:
-    """CreateHyperParameterTuningJob. `spec` is the file that the image's own `tune` reads too: its
-    ranges, objective, strategy and static values; the rest is the project's."""
-    config = {**spec.get("HyperParameterTuningJobConfig", spec)}
-    limits = {**config.get("ResourceLimits", {})}
-    limits.setdefault("MaxNumberOfTrainingJobs", project.tune.trials)
-    limits.setdefault("MaxParallelTrainingJobs", project.tune.parallel)
-    config["ResourceLimits"] = limits
-    config.setdefault("Strategy", "Bayesian")
-    config.setdefault("HyperParameterTuningJobObjective", described["Objectives"][0])
-    config.setdefault("ParameterRanges", described["ParameterRanges"])
+    """CreateHyperParameterTuningJob. `spec`, by `search`: ranges, objective, strategy and static
+    values; the rest is the project's."""
+    config = spec["HyperParameterTuningJobConfig"]
     job = training_job(project, described, name, data)
     searched = {
         one["Name"] for group in config["ParameterRanges"].values() for one in group
@@ -233,7 +241,8 @@ def model(project: Project, name: str, artifact: str) -> Request:
         "ModelName": name,
         "PrimaryContainer": container,
         "ExecutionRoleArn": project.role,
-        "EnableNetworkIsolation": project.deploy.kind != "multi-model",
+        "EnableNetworkIsolation": project.deploy.kind
+        in ("realtime", "async"),  # the others refuse it
         "Tags": tags(project),
     }
 
@@ -276,15 +285,15 @@ def endpoint_config(project: Project, name: str, model_name: str) -> Request:
     return request
 
 
-def deployment(alarms: list[str]) -> Request:
-    """UpdateEndpoint's DeploymentConfig: blue and green side by side, back on any alarm."""
+def deployment(project: Project, alarms: list[str]) -> Request:
+    """UpdateEndpoint's DeploymentConfig: blue and green side by side, back on any alarm. A canary
+    is at most half of a fleet, so one instance goes all at once (DG/deployment-guardrails)."""
+    shift: Request = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": BAKE_SECONDS}
+    if project.deploy.count > 1:
+        shift |= {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 30}}
     return {
         "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {
-                "Type": "CANARY",
-                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 30},
-                "WaitIntervalInSeconds": BAKE_SECONDS,
-            },
+            "TrafficRoutingConfiguration": shift,
             "TerminationWaitInSeconds": BAKE_SECONDS,
             "MaximumExecutionTimeoutInSeconds": 4 * HOURS,
         },
@@ -318,12 +327,13 @@ def alarms(project: Project, endpoint: str) -> list[Request]:
 
 
 def scalable_target(project: Project, endpoint: str) -> Request:
-    """RegisterScalableTarget; an endpoint of async inference may go down to nothing."""
+    """RegisterScalableTarget. At least one instance: from none, target tracking alone starts one
+    only for a backlog above its target (DG/async-inference-autoscale)."""
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{endpoint}/variant/all",
         "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-        "MinCapacity": 0 if project.deploy.kind == "async" else project.deploy.count,
+        "MinCapacity": project.deploy.count,
         "MaxCapacity": project.deploy.most,
     }
 

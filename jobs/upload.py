@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from jobs.aws import CommandError, split
 THREADS = 16
 WAITING = 4 * THREADS
 """Files that are queued at a time."""
+EXAMPLES = 5
+MOST_DELETED = 1000
+"""In one request: API/DeleteObjects."""
 PART = 16 << 20
 """Bytes: from here on S3's checksum is one of parts."""
 DIGEST = "sha256"
@@ -32,10 +35,14 @@ class Sent:
     bytes: int = 0
     there: int = 0
     """Files that were there already."""
+    gone: int = 0
+    """Objects that the folder has no file for; deleted where that was asked for."""
+    examples: list[str] = field(default_factory=list)
 
 
-def upload(s3: Any, folder: Path, uri: str, show: bool = True) -> Sent:
-    """Raises CommandError where the folder holds nothing, or what cannot be sent."""
+def upload(s3: Any, folder: Path, uri: str, prune: bool = False, show: bool = True) -> Sent:
+    """Raises CommandError where the folder holds nothing, or what cannot be sent. `prune` deletes
+    what the folder does not have."""
     bucket, prefix = split(uri)
     prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     names = listed(folder)
@@ -55,11 +62,27 @@ def upload(s3: Any, folder: Path, uri: str, show: bool = True) -> Sent:
                 sent.bytes += max(0, size)
                 bar.update()
 
+        stale: list[str] = []
+
+        def passed(raw: bytes) -> None:
+            sent.gone += 1
+            name = raw.decode("utf-8")
+            if len(sent.examples) < EXAMPLES:
+                sent.examples.append(name)
+            if prune:
+                stale.append(f"{prefix}{name}")
+                if len(stale) == MOST_DELETED:
+                    delete(s3, bucket, stale)
+                    stale.clear()
+
         at = next(remote, None)
         for raw in names:
             while at is not None and at[0] < raw:
+                passed(at[0])
                 at = next(remote, None)
-            there = at[1:] if at is not None and at[0] == raw else None
+            there = None
+            if at is not None and at[0] == raw:
+                there, at = at[1:], next(remote, None)
             name = os.fsdecode(raw)
             key = f"{prefix}{name}"
             running.add(pool.submit(_send, s3, folder / name, bucket, key, there, config))
@@ -67,7 +90,26 @@ def upload(s3: Any, folder: Path, uri: str, show: bool = True) -> Sent:
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 done(ended)
         done(running)
+        while at is not None:
+            passed(at[0])
+            at = next(remote, None)
+        if stale:
+            delete(s3, bucket, stale)
     return sent
+
+
+def delete(s3: Any, bucket: str, keys: list[str]) -> None:
+    """At most MOST_DELETED. Raises CommandError where S3 keeps one."""
+    said = s3.delete_objects(
+        Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    )
+    if errors := said.get("Errors"):
+        first = errors[0]
+        raise CommandError(
+            f"{len(errors)} objects stay in {bucket}, the first s3://{bucket}/{first['Key']}: "
+            f"{first.get('Code')}: {first.get('Message')}",
+            "allow s3:DeleteObject there; jobs/policies has what each command needs",
+        )
 
 
 def listed(folder: Path) -> list[bytes]:

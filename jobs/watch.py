@@ -6,10 +6,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from jobs.aws import Aws, CommandError
+from jobs.aws import Aws, CommandError, missing
 
 POLL_SECONDS = 10.0
-ENDED = ("Completed", "Failed", "Stopped", "InService", "Deleted", "OutOfService")
+ENDED = ("Completed", "Failed", "Stopped", "InService", "Deleted", "OutOfService",
+         "UpdateRollbackFailed")  # fmt: skip
 GOOD = ("Completed", "Stopped", "InService")
 
 GROUPS = {
@@ -129,6 +130,24 @@ def endpoint(aws: Aws, name: str, say: Say, config: str = "") -> dict[str, Any]:
                 for line in log.lines():
                     say(line)
             return _end(name, "rolled back" if back and last in GOOD else last, found)
+        time.sleep(POLL_SECONDS)
+
+
+def settled(aws: Aws, name: str, say: Say) -> dict[str, Any] | None:
+    """The endpoint once nothing is being done to it, however that ended; none once it is gone."""
+    last = ""
+    while True:
+        try:
+            found: dict[str, Any] = aws.sagemaker.describe_endpoint(EndpointName=name)
+        except ClientError as error:
+            if missing(error):
+                return None
+            raise
+        if found["EndpointStatus"] != last:
+            last = found["EndpointStatus"]
+            say(f"{name}: {last}")
+        if last in ENDED:
+            return found
         time.sleep(POLL_SECONDS)
 
 

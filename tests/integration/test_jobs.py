@@ -46,6 +46,55 @@ def test_an_upload_goes_on_with_what_is_missing_or_changed(project, account, cli
     assert "4 were there" in done.stdout
 
 
+def test_what_the_folder_no_longer_has_is_not_trained_on(project, account, client):
+    jobs(account, project, "train", "--no-wait")
+    client("s3").put_object(Bucket="dogs-bucket", Key="project/data/train_lst/x.lst", Body=b"x")
+    photos = project / "photos"
+    (photos / "ant" / "0.jpg").rename(photos / "bee" / "from-ant.jpg")
+
+    refused = jobs(account, project, "train", "--no-wait", "--new", check=False)
+    done = jobs(account, project, "train", "--no-wait", "--new", "--prune")
+
+    assert refused.returncode == 1
+    assert "holds 1 files that photos has not: ant/0.jpg" in refused.stderr
+    assert len(client("sagemaker").list_training_jobs()["TrainingJobSummaries"]) == 2
+    assert "6 were there, 1 deleted" in done.stdout
+    assert "project/data/train/ant/0.jpg" not in keys(client, "project/data/train/")
+    assert keys(client, "project/data/train_lst/")  # another channel, whose name begins alike
+
+
+def test_jobs_of_a_project_whose_name_holds_ours_are_not_ours(project, account, client):
+    trained(account, client, project)
+    text = (project / "dogs.toml").read_text()
+    (project / "dogs.toml").write_text(text.replace('"dogs"', '"hot-dogs"'))
+    jobs(account, project, "train", "--no-wait")
+    (project / "dogs.toml").write_text(text)
+
+    said = jobs(account, project, "status").stdout
+
+    assert "hot-dogs" not in said
+    assert said.count("train     dogs-train-") == 1
+
+
+def test_a_photo_that_is_not_there_is_named(project, account):
+    done = jobs(account, project, "invoke", "nowhere.jpg", check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "invoke: nowhere.jpg: No such file or directory\n"
+
+
+def test_every_mistake_of_a_search_is_named(project, account):
+    text = (project / "dogs.toml").read_text()
+    (project / "dogs.toml").write_text(f'{text}\n[tune]\nspec = "spec.json"\n')
+    (project / "spec.json").write_text('{"Strategy": "Clever", "ParameterRanges": []}')
+
+    done = jobs(account, project, "tune", check=False)
+
+    assert done.returncode == 1
+    assert "Strategy: 'Clever'" in done.stderr
+    assert "ParameterRanges: expected an object" in done.stderr
+
+
 def test_what_a_job_left_is_fetched_and_its_state_shown(project, account, client):
     name = trained(account, client, project)
 
@@ -195,8 +244,8 @@ def test_data_is_deleted_only_where_asked(project, account, client):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("deploy",), "no completed training job has 'dogs' in its name"),
-        (("diagnose",), "no completed training job"),
+        (("deploy",), "the project 'dogs' has no completed training job"),
+        (("diagnose",), "has no completed training job"),
         (("train",), "make the bucket first"),
     ],
 )

@@ -28,19 +28,30 @@ MAIN = {"CreateEndpoint": ["EndpointName", "EndpointConfigName"]}
 IMPLIED = {
     "logs:DescribeLogStreams": ["logs:GetLogEvents"],
     "sagemaker:ListTrainingJobs": ["sagemaker:StopTrainingJob", "sagemaker:DescribeTrainingJob"],
-    "sagemaker:ListHyperParameterTuningJobs": ["sagemaker:StopHyperParameterTuningJob"],
+    "sagemaker:ListHyperParameterTuningJobs": [
+        "sagemaker:StopHyperParameterTuningJob", "sagemaker:DescribeHyperParameterTuningJob",
+    ],
+    "sagemaker:ListTransformJobs": [
+        "sagemaker:StopTransformJob", "sagemaker:DescribeTransformJob",
+    ],
+    "sagemaker:CreateTrainingJob": ["s3:DeleteObject"],
+    "sagemaker:CreateHyperParameterTuningJob": ["s3:DeleteObject"],
     "application-autoscaling:RegisterScalableTarget": [
         "sagemaker:UpdateEndpointWeightsAndCapacities", "sagemaker:DescribeEndpointConfig",
     ],
-    "application-autoscaling:PutScalingPolicy": ["cloudwatch:DescribeAlarms"],
+    "application-autoscaling:PutScalingPolicy": [
+        "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms", "iam:CreateServiceLinkedRole",
+    ],
     "sagemaker:DeleteEndpoint": ["sagemaker:DescribeEndpointConfig"],
     "sagemaker:InvokeEndpointAsync": ["s3:ListBucket"],
     "sagemaker:CreateEndpoint": [
-        "sagemaker:UpdateEndpoint", "logs:DescribeLogStreams", "logs:GetLogEvents",
+        "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint", "logs:DescribeLogStreams",
+        "logs:GetLogEvents", "application-autoscaling:DeregisterScalableTarget",
     ],
 }  # fmt: skip
 """What follows in a real account and never in this one, whose jobs end at once: a job that runs is
-stopped, a log has lines, an endpoint is updated, or fails, or is still there while it is deleted.
+stopped, a log has lines, an endpoint is updated, or fails, or is still there while it is deleted;
+and what only --prune does.
 Who may not list a bucket is told that a missing object is forbidden. The scaling service checks the
 caller's own permissions (DG/endpoint-auto-scaling-prerequisites)."""
 
@@ -157,8 +168,8 @@ def test_searching(account, project, recorded):
 
 
 def test_looking(account, client, project, recorded):
-    name = trained(account, client, project)
     jobs(account, project, "tune", "--no-wait")
+    name = trained(account, client, project)
     jobs(account, project, "deploy")
     logs, group = client("logs"), "/aws/sagemaker/TrainingJobs"
     logs.create_log_group(logGroupName=group)

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "tune": {"artifact", "container", "describe", "train"},
     "describe": {"serve", "train"},
     "doctor": {"container", "train"},
-    "jobs": set(),
+    "jobs": {"tune"},
     "local_test": {"container"},
 }
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from describe.__main__ import describe
-from jobs import launch, requests
+from jobs import names, requests
 from jobs.project import Deploy, Project, Train, Transform
 
 PROJECT = Project(
@@ -49,7 +49,9 @@ def changed(**parts):
     ],
 )
 def test_a_training_job(described, train):
-    request = requests.training_job(changed(train=train), described, "dogs-train-1", DATA)
+    request = requests.training_job(
+        changed(train=train, region="eu-west-1"), described, "dogs-train-1", DATA
+    )
 
     check("sagemaker", "CreateTrainingJob", request)
     by_name = {each["ChannelName"]: each for each in request["InputDataConfig"]}
@@ -86,17 +88,19 @@ SPEC = {
 
 @pytest.mark.parametrize("spec", [{}, SPEC, SPEC["HyperParameterTuningJobConfig"]])
 def test_a_search(described, spec):
-    request = requests.tuning_job(PROJECT, described, "dogs-tune-1", DATA, spec)
+    request = requests.tuning_job(
+        PROJECT, described, "dogs-tune-1", DATA, requests.search(PROJECT, described, spec)
+    )
 
     check("sagemaker", "CreateHyperParameterTuningJob", request)
     definition = request["TrainingJobDefinition"]
     static = definition["StaticHyperParameters"]
     assert ("epochs" in static) == (spec == {})  # what is searched has no static value
-    names = [each["Name"] for each in definition["AlgorithmSpecification"]["MetricDefinitions"]]
-    assert len(names) == len(set(names))
+    named = [each["Name"] for each in definition["AlgorithmSpecification"]["MetricDefinitions"]]
+    assert len(named) == len(set(named))
     if spec is SPEC:
         assert static["network"] == "resnet18"
-        assert names[0] == "accuracy"
+        assert named[0] == "accuracy"
 
 
 KINDS = [
@@ -121,7 +125,7 @@ def test_an_endpoint(deploy):
     check("application-autoscaling", "PutScalingPolicy", requests.scaling_policy(project, "dogs"))
     check("sagemaker", "UpdateEndpoint", {
         "EndpointName": "dogs", "EndpointConfigName": "c",
-        "DeploymentConfig": requests.deployment(["a", "b"]),
+        "DeploymentConfig": requests.deployment(project, ["a", "b"]),
     })  # fmt: skip
 
 
@@ -140,8 +144,26 @@ def test_a_batch(concurrency):
 def test_names_fit_and_come_in_the_order_of_time(word, most):
     long = changed(name="a" * 40)
 
-    name = launch.name_of(long, word, most)
+    name = names.new(long, word)
 
     assert len(name) <= most
     assert name.startswith("a")
     assert f"-{word}-" in name
+    if word == "tune":
+        other = changed(name="a" * 39 + "b")
+        assert names.stem(long, word) != names.stem(other, word)
+
+
+@pytest.mark.parametrize("kind", ["serverless", "multi-model"])
+def test_kinds_that_refuse_isolation_are_not_asked_for_it(kind):
+    project = changed(deploy=Deploy(kind=kind))
+
+    assert not requests.model(project, "m", "s3://bucket/model.tar.gz")["EnableNetworkIsolation"]
+
+
+def test_one_instance_has_no_canary():
+    one = requests.deployment(PROJECT, [])["BlueGreenUpdatePolicy"]
+    several = requests.deployment(changed(deploy=Deploy(count=3)), [])["BlueGreenUpdatePolicy"]
+
+    assert one["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+    assert several["TrafficRoutingConfiguration"]["Type"] == "CANARY"

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from jobs import hosting, launch, watch
+from jobs import hosting, launch, names, watch
 from jobs.aws import Aws, CommandError
 from jobs.project import Project
 
@@ -16,7 +16,8 @@ PROJECT = Project(
     role="arn:aws:iam::123456789012:role/sagemaker",
     bucket="s3://dogs-bucket/dogs",
 )
-JOB = "dogs-train-1"
+JOB, SEARCH = "dogs-train-260101000001", "dogs-tune-260101000001"
+BATCH = "dogs-transform-260101000001"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012"
 
@@ -25,8 +26,9 @@ ARN = "arn:aws:sagemaker:eu-west-1:123456789012"
 def stubs():
     """Clients whose answers are given in turn; each call is checked, and none may be left."""
     aws, made = Aws("eu-west-1"), {}
-    names = {"sagemaker": "sagemaker", "logs": "logs", "cloudwatch": "cloudwatch"}
-    for name, service in names.items():
+    services = {"sagemaker": "sagemaker", "logs": "logs", "cloudwatch": "cloudwatch",
+             "autoscaling": "application-autoscaling"}  # fmt: skip
+    for name, service in services.items():
         client = boto3.client(
             service, "eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
         )  # fmt: skip
@@ -122,23 +124,34 @@ def test_what_runs_is_stopped(stubs):
         "CreationTime": NOW, "TrainingJobStatus": "InProgress",
     }  # fmt: skip
     search = {
-        "HyperParameterTuningJobName": "dogs-tune-1", "Strategy": "Random",
-        "HyperParameterTuningJobArn": f"{ARN}:hyper-parameter-tuning-job/dogs-tune-1",
+        "HyperParameterTuningJobName": SEARCH, "Strategy": "Random",
+        "HyperParameterTuningJobArn": f"{ARN}:hyper-parameter-tuning-job/{SEARCH}",
         "HyperParameterTuningJobStatus": "InProgress", "CreationTime": NOW,
         "TrainingJobStatusCounters": {}, "ObjectiveStatusCounters": {},
     }  # fmt: skip
     own = stub["sagemaker"]
-    own.add_response("list_training_jobs", {"TrainingJobSummaries": [summary]})
-    own.add_response("stop_training_job", {}, {"TrainingJobName": JOB})
+    foreign = {**summary, "TrainingJobName": f"hot-{JOB}"}  # another project's holds our name
+    second = {**summary, "TrainingJobName": JOB[:-1] + "2"}
+    own.add_response("list_training_jobs", {"TrainingJobSummaries": [foreign, summary, second]})
+    own.add_response("list_training_jobs", {"TrainingJobSummaries": []})
+    for name in (JOB, JOB[:-1] + "2"):
+        own.add_response("stop_training_job", {}, {"TrainingJobName": name})
     own.add_response("list_hyper_parameter_tuning_jobs",
                      {"HyperParameterTuningJobSummaries": [search]})  # fmt: skip
     own.add_response("stop_hyper_parameter_tuning_job", {},
-                     {"HyperParameterTuningJobName": "dogs-tune-1"})  # fmt: skip
+                     {"HyperParameterTuningJobName": SEARCH})  # fmt: skip
+    batch = {
+        "TransformJobName": BATCH, "TransformJobArn": f"{ARN}:transform-job/{BATCH}",
+        "CreationTime": NOW, "TransformJobStatus": "InProgress",
+    }  # fmt: skip
+    own.add_response("list_transform_jobs", {"TransformJobSummaries": [batch]})
+    own.add_response("stop_transform_job", {}, {"TransformJobName": BATCH})
     said = []
 
     launch.stop(aws, PROJECT, said.append)
 
-    assert said == [f"{JOB}: stopping", "dogs-tune-1: stopping"]
+    stopped = (JOB, JOB[:-1] + "2", SEARCH, BATCH)
+    assert said == [f"{name}: stopping" for name in stopped]
 
 
 def endpoint(status, config="dogs-model-1", **more):
@@ -161,21 +174,47 @@ def updating(stub, *states):
         "ModelName": "dogs-model-1", "ModelArn": f"{ARN}:model/dogs-model-1", "CreationTime": NOW,
         "PrimaryContainer": {"Image": PROJECT.image, "ModelDataUrl": "s3://old/model.tar.gz"},
     })  # fmt: skip
-    own.add_response("create_model", {"ModelArn": f"{ARN}:model/dogs-model-2"})
-    made = {"EndpointConfigArn": f"{ARN}:endpoint-config/dogs-model-2"}
-    own.add_response("create_endpoint_config", made)
-    for _ in range(2):
-        stub["cloudwatch"].add_response("put_metric_alarm", {})
+    made_anew(stub)
     own.add_response("update_endpoint", {"EndpointArn": f"{ARN}:endpoint/dogs"})
     for state, more in states:
         own.add_response("describe_endpoint", endpoint(state, **more))
 
 
+def made_anew(stub):
+    own = stub["sagemaker"]
+    for _ in range(2):
+        stub["cloudwatch"].add_response("put_metric_alarm", {})
+    own.add_response("create_model", {"ModelArn": f"{ARN}:model/dogs-model-2"})
+    made = {"EndpointConfigArn": f"{ARN}:endpoint-config/dogs-model-2"}
+    own.add_response("create_endpoint_config", made)
+
+
+def test_an_endpoint_that_has_failed_is_made_anew(stubs):
+    aws, stub = stubs
+    own = stub["sagemaker"]
+    own.add_response("describe_endpoint", endpoint("Failed", FailureReason="no image"))
+    own.add_response("delete_endpoint", {}, {"EndpointName": "dogs"})
+    own.add_response("describe_endpoint", endpoint("Deleting"))
+    own.add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint")
+    made_anew(stub)
+    own.add_response("create_endpoint", {"EndpointArn": f"{ARN}:endpoint/dogs"})
+    said = []
+
+    hosting.deploy(aws, PROJECT, "s3://dogs-bucket/model.tar.gz", said.append, wait=False)
+
+    assert said == ["dogs has failed: no image; made anew", "dogs: Deleting",
+                    "dogs: made for s3://dogs-bucket/model.tar.gz"]  # fmt: skip
+
+
 def test_an_update_goes_through_both_fleets(stubs, monkeypatch):
     aws, stub = stubs
-    monkeypatch.setattr(launch.time, "strftime", lambda *words: "2")
+    monkeypatch.setattr(names.time, "strftime", lambda *words: "2")
     updating(stub, ("Updating", {}), ("InService", {"config": "dogs-model-2"}))
     said = []
+
+    stub["autoscaling"].add_client_error(
+        "deregister_scalable_target", "ObjectNotFoundException", "No scalable target found"
+    )
 
     hosting.deploy(aws, PROJECT, "s3://dogs-bucket/model.tar.gz", said.append, wait=True)
 

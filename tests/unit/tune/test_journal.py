@@ -73,8 +73,8 @@ def test_a_grid_that_was_put_in_line_by_half_is_completed(tmp_path):
 
 
 def test_a_grid_holds_no_more_than_its_trials():
-    many = [{"Name": name, "Values": [str(at) for at in range(1, 31)]}
-            for name in ("batch_size", "epochs", "num_workers", "log_interval", "seed")]  # fmt: skip
+    names = ("batch_size", "epochs", "num_workers", "log_interval", "seed")
+    many = [{"Name": name, "Values": [str(at) for at in range(1, 31)]} for name in names]
 
     spec = asked(ranges={"CategoricalParameterRanges": many}, trials=4)
 

@@ -1,0 +1,57 @@
+"""Names of what the project has on the platform: its own name, a command's word, the time.
+
+Everything is found again by its whole name: what another project's merely contains is not ours.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from jobs.project import Project
+
+SEARCH, LONGEST = 32, 63
+"""Most characters of a search's name, and of any other: API/CreateHyperParameterTuningJob."""
+TIME = 12
+TRIAL = r"-\d{3}-[0-9a-f]{8}"
+"""What the platform puts behind a search's name for each of its jobs."""
+
+
+def stem(project: Project, word: str) -> str:
+    """All but the time. A name that is cut keeps apart from others that begin alike."""
+    room = (SEARCH if word == "tune" else LONGEST) - len(f"-{word}-") - TIME
+    name = project.name
+    if len(name) > room:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:4]
+        name = f"{name[: room - 5].rstrip('-')}-{digest}"
+    return f"{name}-{word}-"
+
+
+def new(project: Project, word: str) -> str:
+    return stem(project, word) + time.strftime("%y%m%d%H%M%S", time.gmtime())
+
+
+def found(
+    client: Any, project: Project, word: str, operation: str, group: str, key: str, **asked: Any
+) -> Iterator[dict[str, Any]]:
+    """Summaries of the project's own things of that word, in the order that was asked for."""
+    return _found(client, stem(project, word), "", operation, group, key, asked)
+
+
+def trials(client: Any, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
+    """Summaries of the training jobs of all its searches."""
+    return _found(
+        client, stem(project, "tune"), TRIAL, "list_training_jobs", "TrainingJobSummaries",
+        "TrainingJobName", asked,
+    )  # fmt: skip
+
+
+def _found(
+    client: Any, begin: str, end: str, operation: str, group: str, key: str, asked: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    own = re.compile(rf"{re.escape(begin)}\d{{{TIME}}}{end}")
+    for page in client.get_paginator(operation).paginate(NameContains=begin.strip("-"), **asked):
+        for each in page[group]:
+            if own.fullmatch(each[key]):
+                yield each
