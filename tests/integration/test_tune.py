@@ -214,9 +214,13 @@ def test_two_searches_do_not_share_a_folder(tree):
 
 
 def test_the_last_training_is_on_all_photos_where_asked(tree):
-    done = tune(tree, request(trials=1), TUNE_RETRAIN="yes")
+    goal = {"TargetObjectiveMetricValue": 0.0}  # which the first trial reaches
+
+    done = tune(tree, request(TuningJobCompletionCriteria=goal), TUNE_RETRAIN="yes")
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "trial 0 has reached 0; nothing more is started" in done.stdout
+    assert "trials are left" not in done.stdout
     assert tree.description["training"]["train_images"] == 33
     assert tree.description["hyperparameters"]["train_on_validation"] is True
 
