@@ -132,7 +132,7 @@ elif ! found=$(aws ecr describe-repositories --region "$region" --repository-nam
   attempt 'creating the repository' "${create[@]}" >/dev/null
   attempt 'setting its lifecycle policy' "${lifecycle[@]}" >/dev/null
   echo "created repository $name: scanned on push, tags that never move, untagged images expire"
-elif [[ $found == *'"MUTABLE"'* ]]; then
+elif [[ $found =~ (^|[^A-Z])MUTABLE ]]; then
   echo "note: tags of repository $name may move: aws ecr put-image-tag-mutability --region $region" \
     "--repository-name $name --image-tag-mutability IMMUTABLE" >&2
 fi
