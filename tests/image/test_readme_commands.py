@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LOWERED = {
     "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make tune": "TUNE_OPTIONS='--base {base}-tuning --spec {base}.json'",
-    "make notebook": "NOTEBOOK_OPTIONS='--into {base}.ipynb' NOTEBOOK_BASE={base}-notebook "
-    "NOTEBOOK_IMAGE_SIZE=16 NOTEBOOK_TRIALS=1 NOTEBOOK_TRIAL_EPOCHS=1 NOTEBOOK_EPOCHS=1",
     "make test": "TESTS='tests/unit/test_architecture.py'",
     "make demo DATA=~/photos": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make image": "",
@@ -42,17 +40,18 @@ LOWERED = {
 """Command -> what is added to it."""
 
 ELSEWHERE = {
+    "make notebook",
     "make sdk",
     "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v2/bin/python local_test/sdk/v2_local.py ~/photos",
     "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v3/bin/python local_test/sdk/v3_local.py ~/photos",
 }
-"""Commands that test_sdk.py takes from the README and runs as they stand there."""
+"""Commands that other tests run: test_notebook.py what `make notebook` does, on smaller photos, and
+test_sdk.py the others, as they stand there."""
 
 EXPECTED = {
     "make demo": "true label",
     "make image-demo": "true label",
     "make tune": "best: trial ",
-    "make notebook": "notebook  ",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
     "./build_and_push.sh --dry-run photos": "docker push",
