@@ -25,7 +25,7 @@ export REQUIRE_COMPOSE
 RUN := $(VENV)/bin/python
 # tests side by side: most wait for a process to start; those of the image follow each other
 WORKERS ?= 2
-PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadscope
 
 .PHONY: help demo tune notebook test soak image image-demo sdk lint lock third-party venv clean
 

@@ -9,6 +9,7 @@ EPOCH = (
     "learning_rate", "images_per_second", "data_wait_share",
 )  # fmt: skip
 """In the metrics line of every epoch."""
+HYPERPARAMETERS = ("learning_rate",)
 SEVERAL_LABELS = (
     "validation_mean_average_precision", "validation_macro_f1", "validation_micro_f1",
 )  # fmt: skip
@@ -24,8 +25,10 @@ OBJECTIVES = {
 
 
 def regex(name: str) -> str:
-    """Of a metric of the epoch's line. No name of a metric is the end of another one."""
-    return rf"\b{name}={NUMBER}"
+    """Of a metric of the epoch's line. No name of a metric is the end of another one; one that is a
+    hyperparameter, too, is also in the list of those at the start of the log."""
+    line = r"\bepoch=\d+ .*" if name in HYPERPARAMETERS else ""
+    return rf"{line}\b{name}={NUMBER}"
 
 
 def definitions() -> list[dict[str, str]]:

@@ -4,9 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import make, serving
 from tests.serving import Server
+
+
+class SideBySide(LoadScopeScheduling):
+    """Files side by side, for their fixtures are made once each; but those of the image one after
+    the other: they share ports and names."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "image" if nodeid.startswith("tests/image/") else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return SideBySide(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,6 @@ def pytest_collection_modifyitems(config, items):
     ours = [item for item in items if HERE in Path(item.path).parents]
     for item in ours:
         item.add_marker("image")
-        # one after the other, where tests run side by side: they share ports and names
-        item.add_marker(pytest.mark.xdist_group("image"))
     left_out = [item for item in ours if "docker" in item.fixturenames]
     if left_out and os.environ.get("REQUIRE_DOCKER") != "1" and not engine_answers():
         config.stash[LEFT_OUT] = len(left_out)
