@@ -43,7 +43,7 @@ IMPLIED = {
         "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms", "iam:CreateServiceLinkedRole",
     ],
     "sagemaker:DeleteEndpoint": ["sagemaker:DescribeEndpointConfig"],
-    "sagemaker:InvokeEndpointAsync": ["s3:ListBucket"],
+    "s3:GetObject": ["s3:ListBucket"],
     "sagemaker:CreateEndpoint": [
         "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint", "logs:DescribeLogStreams",
         "logs:GetLogEvents", "application-autoscaling:DeregisterScalableTarget",
