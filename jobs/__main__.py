@@ -127,7 +127,7 @@ def diagnose(aws: Aws, project: Project, name: str, into: Path) -> None:
     if name:
         job = aws.sagemaker.describe_training_job(TrainingJobName=name)
     else:
-        job = launch.latest(aws, project)
+        job = launch.newest(aws, project)
     for rule in job.get("DebugRuleEvaluationStatuses", []):
         say(f"{rule['RuleConfigurationName']}: {rule['RuleEvaluationStatus']} "
             f"{rule.get('StatusDetails', '')}".rstrip())  # fmt: skip
@@ -139,7 +139,7 @@ def logs(aws: Aws, project: Project, name: str) -> None:
         kind, name = "endpoint", name or project.name
     else:
         kind = "transform" if "-transform-" in name else "train"
-        name = name or launch.latest(aws, project)["TrainingJobName"]
+        name = name or launch.newest(aws, project)["TrainingJobName"]
     lines = 0
     for line in watch.Log(aws.logs, kind, name).lines():
         say(line)

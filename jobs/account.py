@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
 
-from jobs import hosting, launch, names, upload
+from jobs import hosting, names, upload
 from jobs.aws import Aws, CommandError, split
 from jobs.project import Project
 from jobs.watch import Say
@@ -15,7 +15,7 @@ SHOWN = 5
 
 
 def status(aws: Aws, project: Project, say: Say) -> None:
-    for job in islice(_jobs(aws, project, **launch.NEWEST), SHOWN):
+    for job in islice(names.found(aws.sagemaker, project, "train"), SHOWN):
         described = aws.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
         metrics = {each["MetricName"]: each["Value"]
                    for each in described.get("FinalMetricDataList", [])}  # fmt: skip
@@ -23,16 +23,12 @@ def status(aws: Aws, project: Project, say: Say) -> None:
         reason = described.get("FailureReason", "").partition("\n")[0]
         say(f"train     {job['TrainingJobName']}: {job['TrainingJobStatus']}"
             f"{f': {reason}' if reason else ''}{f' ({shown})' if shown else ''}")  # fmt: skip
-    searches = names.found(
-        aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
-        "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **launch.NEWEST,
-    )  # fmt: skip
-    for job in islice(searches, SHOWN):
+    for job in islice(names.found(aws.sagemaker, project, "tune"), SHOWN):
         counters = job.get("TrainingJobStatusCounters", {})
         said = ", ".join(f"{count} {name}" for name, count in counters.items() if count)
         say(f"tune      {job['HyperParameterTuningJobName']}: "
             f"{job['HyperParameterTuningJobStatus']} ({said})")  # fmt: skip
-    for job in islice(_batches(aws, project, **launch.NEWEST), SHOWN):
+    for job in islice(names.found(aws.sagemaker, project, "transform"), SHOWN):
         say(f"transform {job['TransformJobName']}: {job['TransformJobStatus']}")
     endpoint = hosting.found(aws, project.name)
     if endpoint is None:
@@ -43,18 +39,12 @@ def status(aws: Aws, project: Project, say: Say) -> None:
             f"{f': {reason}' if reason else ''}, {_size(endpoint)}")  # fmt: skip
 
 
-def _jobs(aws: Aws, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
-    return names.found(
-        aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
-        "TrainingJobName", **asked,
-    )  # fmt: skip
-
-
-def _batches(aws: Aws, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
-    return names.found(
-        aws.sagemaker, project, "transform", "list_transform_jobs", "TransformJobSummaries",
-        "TransformJobName", **asked,
-    )  # fmt: skip
+def _trained(aws: Aws, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
+    """All training jobs, those of searches too."""
+    return chain(
+        names.found(aws.sagemaker, project, "train", **asked),
+        names.trials(aws.sagemaker, project, **asked),
+    )
 
 
 def _size(endpoint: dict[str, Any]) -> str:
@@ -68,7 +58,7 @@ def cost(aws: Aws, project: Project, say: Say) -> None:
     """Billed time by instance type, what is on right now, and stored bytes. Prices are the
     platform's, by region and day, so they are not made up here: give `prices` in the file."""
     billed: dict[str, float] = {}
-    for each in chain(_jobs(aws, project), names.trials(aws.sagemaker, project)):
+    for each in _trained(aws, project):
         job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
         used = job["ResourceConfig"]
         hours = job.get("BillableTimeInSeconds", 0) * used.get("InstanceCount", 1) / 3600
@@ -114,14 +104,14 @@ def running(aws: Aws, project: Project) -> Iterator[tuple[str, str, int, datetim
                 now or variant["InitialInstanceCount"], endpoint["CreationTime"],
             )  # fmt: skip
     state = {"StatusEquals": "InProgress"}
-    for each in chain(_jobs(aws, project, **state), names.trials(aws.sagemaker, project, **state)):
+    for each in _trained(aws, project, **state):
         job = aws.sagemaker.describe_training_job(TrainingJobName=each["TrainingJobName"])
         used = job["ResourceConfig"]
         yield (
             used.get("InstanceType", "several types"), f"job {each['TrainingJobName']}",
             used.get("InstanceCount", 1), each["CreationTime"],
         )  # fmt: skip
-    for each in _batches(aws, project, **state):
+    for each in names.found(aws.sagemaker, project, "transform", **state):
         job = aws.sagemaker.describe_transform_job(TransformJobName=each["TransformJobName"])
         used = job["TransformResources"]
         yield (

@@ -264,17 +264,10 @@ def delete(aws: Aws, project: Project, say: watch.Say) -> None:
     if rung:
         aws.cloudwatch.delete_alarms(AlarmNames=[each["AlarmName"] for each in rung])
         say(f"deleted {len(rung)} alarms")
-    configs = ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
-    for each in _made(aws, project, *configs):
-        aws.sagemaker.delete_endpoint_config(EndpointConfigName=each)
-        say(f"deleted endpoint configuration {each}")
-    for each in _made(aws, project, "list_models", "Models", "ModelName"):
-        aws.sagemaker.delete_model(ModelName=each)
-        say(f"deleted model {each}")
-
-
-def _made(aws: Aws, project: Project, operation: str, group: str, key: str) -> list[str]:
-    return [
-        each[key] for word in ("model", "batch")
-        for each in names.found(aws.sagemaker, project, word, operation, group, key)
-    ]  # fmt: skip
+    for each in names.found(aws.sagemaker, project, "model", "config"):
+        aws.sagemaker.delete_endpoint_config(EndpointConfigName=each["EndpointConfigName"])
+        say(f"deleted endpoint configuration {each['EndpointConfigName']}")
+    for word in ("model", "batch"):
+        for each in names.found(aws.sagemaker, project, word, "model"):
+            aws.sagemaker.delete_model(ModelName=each["ModelName"])
+            say(f"deleted model {each['ModelName']}")

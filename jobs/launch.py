@@ -49,45 +49,45 @@ def send_data(aws: Aws, project: Project, beside: Path, say: watch.Say, prune: b
             )
 
 
-NEWEST = {"SortBy": "CreationTime", "SortOrder": "Descending"}
-
-
 def running(aws: Aws, project: Project) -> list[str]:
     """The project's training jobs that have not ended, the newest first."""
     return [
         str(each["TrainingJobName"])
         for state in RUNNING
-        for each in names.found(
-            aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
-            "TrainingJobName", StatusEquals=state, **NEWEST,
-        )
-    ]  # fmt: skip
+        for each in names.found(aws.sagemaker, project, "train", StatusEquals=state)
+    ]
 
 
 def searching(aws: Aws, project: Project) -> list[str]:
     """The same of its searches."""
     return [
         str(each["HyperParameterTuningJobName"])
-        for each in names.found(
-            aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
-            "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName", **NEWEST,
-        )
+        for each in names.found(aws.sagemaker, project, "tune")
         if each["HyperParameterTuningJobStatus"] in RUNNING
-    ]  # fmt: skip
+    ]
+
+
+def newest(aws: Aws, project: Project) -> dict[str, Any]:
+    """The newest training job, however it stands. Raises CommandError where there is none."""
+    job = next(names.found(aws.sagemaker, project, "train"), None)
+    if job is None:
+        raise CommandError(
+            f"the project {project.name!r} has no training job", "python -m jobs train FILE"
+        )
+    return _described(aws, job["TrainingJobName"])
+
+
+def _described(aws: Aws, name: str) -> dict[str, Any]:
+    made: dict[str, Any] = aws.sagemaker.describe_training_job(TrainingJobName=name)
+    return made
 
 
 def latest(aws: Aws, project: Project) -> dict[str, Any]:
     """The newest completed training job, or the best one of a search that is newer. Raises
     CommandError where there is neither."""
-    job = next(names.found(
-        aws.sagemaker, project, "train", "list_training_jobs", "TrainingJobSummaries",
-        "TrainingJobName", StatusEquals="Completed", **NEWEST,
-    ), None)  # fmt: skip
-    search = next(names.found(
-        aws.sagemaker, project, "tune", "list_hyper_parameter_tuning_jobs",
-        "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName",
-        StatusEquals="Completed", **NEWEST,
-    ), None)  # fmt: skip
+    done = {"StatusEquals": "Completed"}
+    job = next(names.found(aws.sagemaker, project, "train", **done), None)
+    search = next(names.found(aws.sagemaker, project, "tune", **done), None)
     name = job["TrainingJobName"] if job else ""
     if search and not (job and job["CreationTime"] > search["CreationTime"]):
         described = aws.sagemaker.describe_hyper_parameter_tuning_job(
@@ -99,8 +99,7 @@ def latest(aws: Aws, project: Project) -> dict[str, Any]:
             f"the project {project.name!r} has no completed training job",
             "python -m jobs train FILE",
         )
-    made: dict[str, Any] = aws.sagemaker.describe_training_job(TrainingJobName=name)
-    return made
+    return _described(aws, name)
 
 
 def train(
@@ -201,9 +200,6 @@ def stop(aws: Aws, project: Project, say: watch.Say) -> None:
     for name in searching(aws, project):
         aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
         say(f"{name}: stopping")
-    for each in names.found(
-        aws.sagemaker, project, "transform", "list_transform_jobs", "TransformJobSummaries",
-        "TransformJobName", StatusEquals="InProgress",
-    ):  # fmt: skip
+    for each in names.found(aws.sagemaker, project, "transform", StatusEquals="InProgress"):
         aws.sagemaker.stop_transform_job(TransformJobName=each["TransformJobName"])
         say(f"{each['TransformJobName']}: stopping")

@@ -32,26 +32,41 @@ def new(project: Project, word: str) -> str:
     return stem(project, word) + time.strftime("%y%m%d%H%M%S", time.gmtime())
 
 
+KINDS = {
+    "train": ("list_training_jobs", "TrainingJobSummaries", "TrainingJobName"),
+    "tune": (
+        "list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries",
+        "HyperParameterTuningJobName",
+    ),
+    "transform": ("list_transform_jobs", "TransformJobSummaries", "TransformJobName"),
+    "model": ("list_models", "Models", "ModelName"),
+    "config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+}  # fmt: skip
+"""Operation, where its answer has the summaries, and where a summary has the name."""
+
+
 def found(
-    client: Any, project: Project, word: str, operation: str, group: str, key: str, **asked: Any
+    client: Any, project: Project, word: str, kind: str = "", **asked: Any
 ) -> Iterator[dict[str, Any]]:
-    """Summaries of the project's own things of that word, in the order that was asked for."""
-    return _found(client, stem(project, word), "", operation, group, key, asked)
+    """Summaries of the project's own things of that word, the newest first. `kind` where the word
+    does not say it."""
+    return _found(client, stem(project, word), "", kind or word, asked)
 
 
 def trials(client: Any, project: Project, **asked: Any) -> Iterator[dict[str, Any]]:
     """Summaries of the training jobs of all its searches."""
-    return _found(
-        client, stem(project, "tune"), TRIAL, "list_training_jobs", "TrainingJobSummaries",
-        "TrainingJobName", asked,
-    )  # fmt: skip
+    return _found(client, stem(project, "tune"), TRIAL, "train", asked)
 
 
 def _found(
-    client: Any, begin: str, end: str, operation: str, group: str, key: str, asked: dict[str, Any]
+    client: Any, begin: str, end: str, kind: str, asked: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
+    operation, group, key = KINDS[kind]
     own = re.compile(rf"{re.escape(begin)}\d{{{TIME}}}{end}")
-    for page in client.get_paginator(operation).paginate(NameContains=begin.strip("-"), **asked):
+    pages = client.get_paginator(operation).paginate(
+        NameContains=begin.strip("-"), SortBy="CreationTime", SortOrder="Descending", **asked
+    )
+    for page in pages:
         for each in page[group]:
             if own.fullmatch(each[key]):
                 yield each
