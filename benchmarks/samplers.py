@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from benchmarks import result, setting, training
 from local_test import photos
 from tune import sampling
-from tune.spec import Specification, parse
+from tune.reader import parse
+from tune.spec import Specification
 
 RECORDED = Path(__file__).with_name("recorded_search.csv")
 OBJECTIVE = "validation_top1_accuracy"

@@ -98,11 +98,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    model.add_options(parser)
-    parser.add_argument("--photos", type=Path, help="a folder with train/ and val/; else made up")
-    parser.add_argument("--crops", type=int, default=4, help="of each photo; default 4")
-    parser.add_argument("--per-class", type=int, default=120, help="of photos that are made up")
-    parser.add_argument("--weights", type=Path, help="a .safetensors; else random weights")
+    add_options(parser)
     parser.add_argument("--epochs", type=int, nargs="+", default=[3, 10], help="default 3 10")
     parser.add_argument("--trials", type=int, default=8, help="of the sweep; default 8")
     parser.add_argument("--updates", type=int, default=4, help="of full fine-tuning; default 4")
@@ -116,6 +112,15 @@ def parse() -> argparse.Namespace:
     if not 1 <= options.trials <= len(RATES):
         parser.error(f"--trials must be from 1 to {len(RATES)}")
     return options
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `prepare` makes a Place of."""
+    model.add_options(parser)
+    parser.add_argument("--photos", type=Path, help="a folder with train/ and val/; else made up")
+    parser.add_argument("--crops", type=int, default=4, help="of each photo; default 4")
+    parser.add_argument("--per-class", type=int, default=120, help="of photos that are made up")
+    parser.add_argument("--weights", type=Path, help="a .safetensors; else random weights")
 
 
 def say(line: str) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import model, result, setting, training
+from benchmarks import result, setting, training
 from benchmarks.training import HEAD, Place, say
 
 GRID = {"learning_rate": ("0.001", "0.01"), "batch_size": ("32", "64")}
@@ -42,11 +42,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    model.add_options(parser)
-    parser.add_argument("--photos", type=Path, help="a folder with train/ and val/; else made up")
-    parser.add_argument("--crops", type=int, default=4, help="of each photo; default 4")
-    parser.add_argument("--per-class", type=int, default=120, help="of photos that are made up")
-    parser.add_argument("--weights", type=Path, help="a .safetensors; else random weights")
+    training.add_options(parser)
     parser.add_argument("--epochs", type=int, nargs=2, default=[2, 4], help="default 2 4")
     result.add_options(parser)
     options: argparse.Namespace = parser.parse_args()

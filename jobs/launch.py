@@ -9,7 +9,7 @@ from typing import Any
 from jobs import download, names, requests, upload, watch
 from jobs.aws import Aws, CommandError
 from jobs.project import Project, folder
-from tune import spec
+from tune import reader
 
 RUNNING = ("InProgress", "Stopping")
 
@@ -154,8 +154,8 @@ def specification(project: Project, described: dict[str, Any], beside: Path) -> 
             ) from None
     request = requests.search(project, described, made) if isinstance(made, dict) else made
     try:
-        spec.parse(json.dumps(request))
-    except spec.SpecificationError as error:
+        reader.parse(json.dumps(request))
+    except reader.SpecificationError as error:
         raise CommandError(
             f"tune.spec: {path}: {'; '.join(error.mistakes)}", "see local_test/tuning.json"
         ) from error

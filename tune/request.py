@@ -6,7 +6,8 @@ from pathlib import Path
 from container.failure import ChannelError, HyperparameterError
 from container.opt_ml import Job
 from train import hyperparameters
-from tune.spec import Range, Specification, SpecificationError, parse
+from tune.reader import SpecificationError, parse
+from tune.spec import Range, Specification
 
 FILE = "tuning.json"
 

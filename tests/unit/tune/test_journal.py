@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 from container.failure import HyperparameterError
 from tune import journal
 from tune.keep import Keep
+from tune.reader import parse
 from tune.search import Search
-from tune.spec import parse
 
 GRID = {"CategoricalParameterRanges": [
     {"Name": "batch_size", "Values": ["4", "8", "16"]}, {"Name": "epochs", "Values": ["1", "2"]},

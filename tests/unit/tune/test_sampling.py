@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from tune import sampling
-from tune.spec import parse
+from tune.reader import parse
 
 RANGES = {
     "ContinuousParameterRanges": [

@@ -6,7 +6,8 @@ import pytest
 
 from container.failure import HyperparameterError
 from tune import request
-from tune.spec import Range, SpecificationError, parse
+from tune.reader import SpecificationError, parse
+from tune.spec import Range
 
 PUBLISHED = {
     "HyperParameterTuningJobName": "photos",
