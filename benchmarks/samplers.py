@@ -135,7 +135,7 @@ def _request(
         "HyperParameterTuningJobConfig": {
             "Strategy": strategy,
             "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": OBJECTIVE},
-            "ResourceLimits": {**limits, "MaxParallelTrainingJobs": 1},
+            "ResourceLimits": {**limits, "MaxParallelTrainingJobs": 2},
             "ParameterRanges": ranges,
             "RandomSeed": seed,
         },

@@ -90,6 +90,9 @@ class Clock:
         self.at: list[float] = []
         self.waits: list[float] = []
 
+    def ended_by(self) -> str:
+        return ""
+
     def should_stop(self) -> bool:
         return len(self.at) > self.updates
 
@@ -107,6 +110,7 @@ class Clock:
     def evaluate(self) -> Evaluation:
         return Evaluation(0.0, np.zeros((2, 2), np.int64))
 
+    def update_begins(self, state: loop.State) -> None: ...
     def bad_files_seen(self, index: Index, lines: list[str]) -> None: ...
     def epoch_done(self, state: loop.State, is_best: bool) -> None: ...
 

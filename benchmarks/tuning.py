@@ -10,14 +10,14 @@ start and two epochs are timed, the rest is computed, and the table says which i
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import result, setting, training
 from benchmarks.training import HEAD, Place, say
 
-GRID = {"learning_rate": ("0.001", "0.01"), "batch_size": ("32", "64")}
-"""Beside the epochs."""
+LEARNING_RATES, BATCH_SIZES = ("0.001", "0.01"), ("32", "64")
 
 
 def main() -> None:
@@ -26,9 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         place = training.prepare(options, Path(scratch))
         peer = training.plain(place, options.epochs)
-        ours = search(place, options.epochs)
+        ours = search(place, options.epochs, options.learning_rates)
         described |= training.conditions(place, options)
-    combinations = len(GRID["learning_rate"]) * len(GRID["batch_size"])
+    combinations = len(options.learning_rates) * len(BATCH_SIZES)  # of each number of epochs
     alone = combinations * sum(peer["computed"].values())
     whole = {
         "benchmark": "tuning",
@@ -44,6 +44,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     training.add_options(parser)
     parser.add_argument("--epochs", type=int, nargs=2, default=[2, 4], help="default 2 4")
+    parser.add_argument(
+        "--learning-rates", nargs="+", default=LEARNING_RATES, help="default 0.001 0.01"
+    )
     result.add_options(parser)
     options: argparse.Namespace = parser.parse_args()
     if min(options.epochs) < training.MEASURED_EPOCHS:
@@ -53,10 +56,13 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def search(place: Place, epochs: list[int]) -> dict[str, Any]:
+def search(place: Place, epochs: list[int], learning_rates: Sequence[str]) -> dict[str, Any]:
     """By the image's own entry point, from nothing to the best model."""
     base = training.tree(place, "search")
-    ranges = {**GRID, "epochs": tuple(map(str, epochs))}
+    ranges = {
+        "learning_rate": learning_rates, "batch_size": BATCH_SIZES,
+        "epochs": tuple(map(str, epochs)),
+    }  # fmt: skip
     fixed = {name: value for name, value in HEAD.items() if name not in ranges}
     fixed |= {"network": place.network, "image_size": str(place.image_size)}
     request = {

@@ -17,6 +17,7 @@ PROGRAMS = ("train", "serve")
 COMPILERS = ("as", "c++", "cc", "clang", "cmake", "g++", "gcc", "ld", "make")
 
 MODULES = {
+    "nvidia-ml-py": "pynvml",
     "pillow": "PIL",
     "protobuf": "google.protobuf",
     "smdebug": "smdebug.pytorch",

@@ -19,6 +19,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "searches hyperparameters as /opt/ml/input/config/tuning.json asks for",
         [sys.executable, "-P", "-m", "container.supervisor", "tune"],
     ),
+    "diagnose": (
+        "runs the rules over a job's output: diagnose [FOLDER or s3://...] [--rules a,b] ...",
+        [sys.executable, "-P", "-m", "debugger"],
+    ),
     "describe": (
         "prints metrics, ranges, channels and types as JSON",
         [sys.executable, "-P", "-m", "describe"],
@@ -42,6 +46,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+TAKE_ARGUMENTS = ("diagnose",)
+"""The others read a job or settings, as the platform gives them; their words would go unheard."""
+
+
 def usage() -> str:
     lines = [f"  {name:<10}{meaning}" for name, (meaning, _) in PROGRAMS.items()]
     return "\n".join(["usage: docker run IMAGE PROGRAM, where PROGRAM is one of", *lines])
@@ -49,11 +57,12 @@ def usage() -> str:
 
 def main(arguments: list[str]) -> None:
     word = arguments[0] if arguments else ""
-    if len(arguments) != 1 or word not in PROGRAMS:
+    extra = len(arguments) > 1 and word not in TAKE_ARGUMENTS
+    if extra or word not in PROGRAMS:
         said = f"unknown program {word!r}" if word not in PROGRAMS else f"{word} takes no arguments"
         print(f"{said}\n{usage()}", file=sys.stderr)
         sys.exit(2)
-    command = PROGRAMS[word][1]
+    command = [*PROGRAMS[word][1], *arguments[1:]]
     os.execvp(command[0], command)
 
 

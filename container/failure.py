@@ -153,6 +153,15 @@ class EngineError(Failure):
     fix = "look at the log above; give the container more memory, or lower BATCH_IMAGES"
 
 
+class RuleError(Failure):
+    name = "rule"
+    meaning = "a rule of the Debugger whose action is `stop` has fired"
+    fix = (
+        "change what the rule names and start again; rule_action=warn lets the job go on, "
+        "stop_and_keep_best ends it with a model"
+    )
+
+
 class InternalError(Failure):
     pass
 
@@ -175,6 +184,7 @@ CLASSES: tuple[type[Failure], ...] = (
     ModelError,
     SettingError,
     EngineError,
+    RuleError,
     InternalError,
 )
 

@@ -49,6 +49,10 @@ class Paths:
         return self.root / "output" / "tensors"
 
     @property
+    def profiler(self) -> Path:
+        return self.root / "output" / "profiler"
+
+    @property
     def tensorboard(self) -> Path:
         return self.root / "output" / "tensorboard"
 
@@ -89,8 +93,14 @@ class Job:
     hosts: list[str]
     current_host: str
     debug_hook_config: Path | None
+    profiler_config: Path
+    """May be missing, and may come or change while the job runs."""
     tensorboard: Path
     """Where the platform takes scalars for TensorBoard from, while the job runs."""
+    tensorboard_collected: bool = False
+    """Whether the platform was told to."""
+    debugger_off: bool = False
+    """By USE_SMDEBUG, the platform's switch."""
 
     @property
     def channels(self) -> dict[str, Path]:
@@ -107,6 +117,7 @@ class Job:
         hosts = resources.get("hosts") or ["algo-1"]
         hook = environment.get("SMDEBUG_CONFIG_FILE_PATH")
         hook_path = Path(hook) if hook else paths.config / "debughookconfig.json"
+        profiler = environment.get("SMPROFILER_CONFIG_PATH")
         return cls(
             name=environment.get("TRAINING_JOB_NAME", ""),
             paths=paths,
@@ -115,13 +126,23 @@ class Job:
             hosts=hosts,
             current_host=resources.get("current_host") or hosts[0],
             debug_hook_config=hook_path if hook_path.is_file() else None,
+            profiler_config=Path(profiler) if profiler else paths.config / "profilerconfig.json",
             tensorboard=_tensorboard(paths, environment),
+            tensorboard_collected=_tensorboard_config(paths, environment).is_file(),
+            debugger_off=environment.get("USE_SMDEBUG", "").lower() in FALSE,
         )
 
 
-def _tensorboard(paths: Paths, environment: dict[str, str]) -> Path:
+FALSE = ("0", "f", "false", "n", "no", "off")
+
+
+def _tensorboard_config(paths: Paths, environment: dict[str, str]) -> Path:
     named = environment.get("TENSORBOARD_CONFIG_FILE_PATH")
-    config = Path(named) if named else paths.config / "tensorboardoutputconfig.json"
+    return Path(named) if named else paths.config / "tensorboardoutputconfig.json"
+
+
+def _tensorboard(paths: Paths, environment: dict[str, str]) -> Path:
+    config = _tensorboard_config(paths, environment)
     local = _object(config, ChannelError).get("LocalPath")
     if local is None or local == "":
         return paths.tensorboard

@@ -99,6 +99,26 @@ def memory(root: Path = Path("/")) -> Memory:
     )
 
 
+def cpu_seconds(root: Path = Path("/")) -> float | None:
+    """Seconds of processor that this control group has used, or None where nobody counts."""
+    used = _field(_group_file(root, "", "cpu.stat"), "usage_usec")
+    if used:
+        return used / 1e6
+    counted = _number(_group_file(root, "cpuacct", "cpuacct.usage"))
+    return None if counted is None else counted / 1e9
+
+
+def memory_used(root: Path = Path("/")) -> int | None:
+    """Bytes in use by this control group, without files that the kernel may drop at once."""
+    current = _number(_group_file(root, "", "memory.current"))
+    if current is not None:
+        return current - _field(_group_file(root, "", "memory.stat"), "inactive_file")
+    current = _number(_group_file(root, "memory", "memory.usage_in_bytes"))
+    if current is None:
+        return None
+    return current - _field(_group_file(root, "memory", "memory.stat"), "total_inactive_file")
+
+
 def shared_memory_bytes(path: Path = Path("/dev/shm")) -> int | None:
     """Free bytes of the shared memory mount, or None where there is none."""
     try:

@@ -66,7 +66,7 @@ def _range(item: Any) -> tuple[str, dict[str, Any]] | None:
     """Type and Range; None for free text. A word such as `auto` fits no range of numbers."""
     limits = item.metadata
     choices = limits["choices"] or (("true", "false") if item.type is bool else None)
-    if choices:
+    if choices and item.type != list[str]:
         values = {"CategoricalParameterRangeSpecification": {"Values": list(choices)}}
         return "Categorical", values
     if limits["auto"] or item.type not in (int, float):

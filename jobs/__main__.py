@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs import account, download, hosting, launch, names, policy, requests, watch
+from jobs import account, download, hosting, launch, names, policy, requests, scaling, watch
 from jobs.aws import Aws, CommandError, explained
 from jobs.project import Project, load
 from jobs.table import ConfigError
@@ -169,10 +169,7 @@ def dry_run(options: argparse.Namespace, project: Project) -> int:
         shown["CreateModel"] = requests.model(project, model, uri)
         if options.command == "deploy":
             shown["CreateEndpointConfig"] = requests.endpoint_config(project, model, model)
-            shown["PutMetricAlarm"] = requests.alarms(project, project.name)
-            if project.deploy.most > project.deploy.count:
-                shown["RegisterScalableTarget"] = requests.scalable_target(project, project.name)
-                shown["PutScalingPolicy"] = requests.scaling_policy(project, project.name)
+            shown |= scaling.shown(project, project.name)
         else:
             shown["CreateTransformJob"] = requests.transform_job(
                 project, name, model, options.source

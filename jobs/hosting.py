@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from jobs import launch, names, requests, watch
+from jobs import launch, names, requests, scaling, watch
 from jobs.aws import Aws, CommandError, missing, split
 from jobs.project import Project
 
@@ -62,7 +62,7 @@ def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -
     uri = artifact(aws, project, asked)
     if project.deploy.kind == "multi-model":
         uri = _add(aws, project, uri, say)
-    alarms = [] if project.deploy.kind == "serverless" else requests.alarms(project, name)
+    alarms = [] if project.deploy.kind == "serverless" else scaling.alarms(project, name)
     for alarm in alarms:
         aws.cloudwatch.put_metric_alarm(**alarm)
     ready = there is not None and _serves(aws, there, uri, project)
@@ -74,7 +74,7 @@ def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -
         if wait:
             watch.endpoint(aws, name, say, config)
     if ready or wait:
-        _scale(aws, project, say)
+        scaling.start(aws, project, say)
     return name
 
 
@@ -107,28 +107,6 @@ def _start(aws: Aws, project: Project, uri: str, update: bool, alarms: list[str]
             EndpointName=project.name, EndpointConfigName=model, Tags=requests.tags(project)
         )
     return model
-
-
-def _scale(aws: Aws, project: Project, say: watch.Say) -> None:
-    """Once the endpoint is in service: scaling cannot be asked for before."""
-    if project.deploy.kind == "serverless":
-        return
-    if project.deploy.most > project.deploy.count:
-        aws.autoscaling.register_scalable_target(**requests.scalable_target(project, project.name))
-        aws.autoscaling.put_scaling_policy(**requests.scaling_policy(project, project.name))
-        say(f"{project.name}: scales to {project.deploy.most} instances")
-    else:
-        _unscale(aws, project)
-
-
-def _unscale(aws: Aws, project: Project) -> None:
-    target = requests.scalable_target(project, project.name)
-    where = {key: value for key, value in target.items() if "Capacity" not in key}
-    try:
-        aws.autoscaling.deregister_scalable_target(**where)
-    except ClientError as error:
-        if not missing(error):
-            raise
 
 
 def _serves(aws: Aws, there: dict[str, Any], uri: str, project: Project) -> bool:
@@ -255,15 +233,13 @@ def delete(aws: Aws, project: Project, say: watch.Say) -> None:
     name = project.name
     there = found(aws, name)
     if there is not None:
-        _unscale(aws, project)
+        scaling.stop(aws, name)
         if there["EndpointStatus"] != "Deleting":
             aws.sagemaker.delete_endpoint(EndpointName=name)
             say(f"deleted endpoint {name}")
-    alarms = [each["AlarmName"] for each in requests.alarms(project, name)]
-    rung = aws.cloudwatch.describe_alarms(AlarmNames=alarms)["MetricAlarms"]
-    if rung:
-        aws.cloudwatch.delete_alarms(AlarmNames=[each["AlarmName"] for each in rung])
-        say(f"deleted {len(rung)} alarms")
+    alarms = [each["AlarmName"] for each in scaling.alarms(project, name)]
+    if deleted := scaling.silence(aws, [*alarms, f"{name}-waking"]):
+        say(f"deleted {deleted} alarms")
     for each in names.found(aws.sagemaker, project, "model", "config"):
         aws.sagemaker.delete_endpoint_config(EndpointConfigName=each["EndpointConfigName"])
         say(f"deleted endpoint configuration {each['EndpointConfigName']}")

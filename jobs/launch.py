@@ -102,6 +102,12 @@ def latest(aws: Aws, project: Project) -> dict[str, Any]:
     return _described(aws, name)
 
 
+def _taken_up(there: list[str], say: watch.Say) -> str:
+    """The newest of what runs, in place of a new one."""
+    say(f"{there[0]} is running: this waits for it; --new starts another one")
+    return there[0]
+
+
 def train(
     aws: Aws,
     project: Project,
@@ -115,8 +121,7 @@ def train(
     """Starts a job, or takes up the one that runs. Returns its name."""
     there = [] if new else running(aws, project)
     if there:
-        name = there[0]
-        say(f"{name} is running: this waits for it; --new starts another one")
+        name = _taken_up(there, say)
     else:
         send_data(aws, project, beside, say, prune)
         name = names.new(project, "train")
@@ -174,8 +179,7 @@ def tune(
     """Starts a search, or takes up the one that runs. Returns its name."""
     there = [] if new else searching(aws, project)
     if there:
-        name = there[0]
-        say(f"{name} is running: this waits for it; --new starts another one")
+        name = _taken_up(there, say)
     else:
         image = described()
         asked = specification(project, image, beside)

@@ -52,6 +52,7 @@ class Train:
     environment: dict[str, str] = field(default_factory=dict)
     debug_hook: bool = False
     profiler: bool = False
+    """The platform's. The image's own is a hyperparameter, `profile`."""
     debug_rules: list[str] = field(default_factory=list)
     """Of the platform's own rules; those of the image are hyperparameters."""
     subnets: list[str] = field(default_factory=list)
@@ -72,6 +73,8 @@ class Deploy:
     kind: Literal["realtime", "serverless", "async", "multi-model"] = "realtime"
     instance: str = "ml.c5.xlarge"
     count: int = 1
+    to_zero: bool = False
+    """An asynchronous endpoint has no instance, and costs nothing, while nothing waits."""
     most: int = 1
     """Instances that autoscaling may go up to."""
     requests_per_instance: int = 600
@@ -85,6 +88,14 @@ class Deploy:
     alarm_errors: int = 5
     """5xx answers a minute that roll an update back."""
     alarm_latency_ms: int = 10_000
+
+    @property
+    def lowest(self) -> int:
+        return 0 if self.to_zero else self.count
+
+    @property
+    def highest(self) -> int:
+        return max(self.count, self.most)
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,9 @@ def _mistakes(project: Project, beside: Path) -> list[str]:
          "both subnets and security_groups, or none"),
         (1 <= deploy.count <= deploy.most or deploy.most == 1, "deploy.most", deploy.most,
          f"at least count={deploy.count}"),
+        (deploy.kind == "async" or not deploy.to_zero, "deploy.to_zero", deploy.to_zero,
+         f"false with kind={deploy.kind!r}: only an asynchronous endpoint can start an instance "
+         "for what waits"),
         (0 <= deploy.capture_percent <= 100, "deploy.capture_percent", deploy.capture_percent,
          "0 to 100"),
         (deploy.memory_mb in range(1024, 6145, 1024), "deploy.memory_mb", deploy.memory_mb,

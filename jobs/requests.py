@@ -12,7 +12,6 @@ from jobs.project import HOURS, Project
 Request = dict[str, Any]
 
 HOOK_SAVE_INTERVAL = "50"
-COOLDOWN_SECONDS = 300
 PAYLOAD_MB, TOGETHER_MB = 25, 100
 """Of a batch job's photo, and of all that are on their way to one instance: API/CreateTransformJob
 refuses more."""
@@ -144,8 +143,6 @@ def _debugger(project: Project, name: str) -> Request:
             "S3OutputPath": f"{project.prefix}/profile",
             "ProfilingIntervalInMilliseconds": 500,
         }
-    else:
-        request["ProfilerConfig"] = {"DisableProfiler": True}
     return request
 
 
@@ -298,75 +295,6 @@ def deployment(project: Project, alarms: list[str]) -> Request:
             "MaximumExecutionTimeoutInSeconds": 4 * HOURS,
         },
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
-    }
-
-
-def alarms(project: Project, endpoint: str) -> list[Request]:
-    """PutMetricAlarm: errors, and latency, of the endpoint."""
-    deploy = project.deploy
-    shared: Request = {
-        "Namespace": "AWS/SageMaker",
-        "Dimensions": [
-            {"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "all"},
-        ],
-        "Period": 60,
-        "EvaluationPeriods": 1,
-        "ComparisonOperator": "GreaterThanThreshold",
-        "TreatMissingData": "notBreaching",
-    }  # fmt: skip
-    return [
-        {
-            **shared, "AlarmName": f"{endpoint}-errors", "MetricName": "Invocation5XXErrors",
-            "Statistic": "Sum", "Threshold": float(deploy.alarm_errors),
-        },
-        {
-            **shared, "AlarmName": f"{endpoint}-latency", "MetricName": "ModelLatency",
-            "ExtendedStatistic": "p99", "Threshold": deploy.alarm_latency_ms * 1000.0,
-        },
-    ]  # fmt: skip
-
-
-def scalable_target(project: Project, endpoint: str) -> Request:
-    """RegisterScalableTarget. At least one instance: from none, target tracking alone starts one
-    only for a backlog above its target (DG/async-inference-autoscale)."""
-    return {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{endpoint}/variant/all",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-        "MinCapacity": project.deploy.count,
-        "MaxCapacity": project.deploy.most,
-    }
-
-
-def scaling_policy(project: Project, endpoint: str) -> Request:
-    """PutScalingPolicy: as many instances as hold the target."""
-    if project.deploy.kind == "async":
-        metric: Request = {
-            "CustomizedMetricSpecification": {
-                "MetricName": "ApproximateBacklogSizePerInstance",
-                "Namespace": "AWS/SageMaker",
-                "Dimensions": [{"Name": "EndpointName", "Value": endpoint}],
-                "Statistic": "Average",
-            },
-            "TargetValue": 5.0,
-        }
-    else:
-        metric = {
-            "PredefinedMetricSpecification": {
-                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
-            },
-            "TargetValue": float(project.deploy.requests_per_instance),
-        }
-    target = scalable_target(project, endpoint)
-    return {
-        **{key: value for key, value in target.items() if "Capacity" not in key},
-        "PolicyName": f"{endpoint}-scaling",
-        "PolicyType": "TargetTrackingScaling",
-        "TargetTrackingScalingPolicyConfiguration": {
-            **metric,
-            "ScaleInCooldown": COOLDOWN_SECONDS,
-            "ScaleOutCooldown": COOLDOWN_SECONDS // 5,
-        },
     }
 
 

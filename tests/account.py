@@ -1,9 +1,22 @@
 """Commands of `jobs` in an account of the platform on this machine, and what jobs leave in it."""
 
 import io
+import os
+import socket
 import subprocess
 import sys
 import tarfile
+import time
+from contextlib import contextmanager
+
+from tests.tree import ROOT
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}  # fmt: skip
+"""Of an account that nobody else has."""
 
 FILE = """
 name = "dogs"
@@ -21,6 +34,31 @@ hyperparameters = {{network = "small_cnn", epochs = 2}}
 [deploy]
 {deploy}
 """
+
+
+@contextmanager
+def answering(folder, port, *words, **environment):
+    """A program of this environment, `python -m WORDS`, once it listens on `port`; ended after."""
+    log = folder / "log"
+    with log.open("w") as lines:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=ROOT, stdout=lines, stderr=lines,
+            env={**os.environ, **KEYS, "PYTHONPATH": str(ROOT), **environment},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+        yield
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def jobs(account, project, command, *more, check=True):

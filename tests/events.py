@@ -8,7 +8,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 def read(folder: Path) -> list[Event]:
     events = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    for path in sorted(folder.glob("*tfevents*")):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (length,) = struct.unpack_from("<Q", data, at)

@@ -7,6 +7,7 @@ links lead somewhere.
 """
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ from artifact.preprocess import FORMATS
 from container.failure import CLASSES
 from container.opt_ml import BASE_DIR
 from container.settings import Settings
+from debugger.hook import cost
+from debugger.report import figures, machine, tensors
+from debugger.rules.asked import MODULES, class_of
 from serve import accept, payload
+from tests.gallery import cases as planted
 from train.hyperparameters import FIELDS
 from train.schema import AUTO
 from train.sources.formats import FORMATS as SOURCES
@@ -23,6 +28,9 @@ from train.sources.layout import LIST, OTHER_CHANNELS, SPLITS
 from tune.settings import Settings as TuningSettings
 
 ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = ROOT / "debugger" / "report" / "schema.json"
+JSON = {"string": "text", "array": "list", "integer": "number"}
+"""What types of JSON are called in the guide; the others have their own names."""
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in (
     "train", "tune", "diagnose", "serve", "ship", "contract", "compare",
 ))]  # fmt: skip
@@ -64,8 +72,13 @@ def legal(kind: Any, limits: Any) -> str:
 
 
 def _legal(kind: Any, limits: Any) -> str:
+    if limits.get("patterns"):
+        return "list of regular expressions"
     if limits["choices"]:
-        return ", ".join(f"`{choice}`" for choice in limits["choices"])
+        many = "list of " if kind == list[str] else ""
+        return many + ", ".join(f"`{choice}`" for choice in limits["choices"])
+    if limits.get("forms"):
+        return str(limits["forms"])
     if kind is bool:
         return "`true`, `false`"
     if limits.get("above") is not None:
@@ -77,6 +90,8 @@ def _legal(kind: Any, limits: Any) -> str:
 
 
 def plain(default: Any) -> str:
+    if default == "":
+        return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
@@ -146,11 +161,69 @@ def failures() -> str:
     return table(("class", "what happened", "what to do"), rows)
 
 
+def debugger_json() -> str:
+    """The table of the module's own description."""
+    lines = (cost.__doc__ or "").splitlines()
+    return "\n".join(line for line in lines if line.startswith("|"))
+
+
 def formats() -> str:
     return ", ".join("WebP" if name == "WEBP" else name for name in FORMATS)
 
 
+def rules() -> str:
+    rows = []
+    for name in MODULES:
+        made: Any = class_of(name)
+        given = (f"`{key}={_default(each.default)}`{' *' if each.ours else ''}"
+                 for key, each in made.parameters.items())  # fmt: skip
+        words = [" and ".join(made.saves), ", ".join(given) or "none"]
+        rows.append((f"`{name}`", made.summary, *(word.replace("|", "&#124;") for word in words)))
+    return table(("rule", "fires when", "needs saved", "parameters and defaults"), rows)
+
+
+def _default(value: Any) -> str:
+    return "" if value == "" else str(value)
+
+
+def diagnosis() -> str:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return _described(schema["properties"])
+
+
+def diagnosis_limits() -> str:
+    rows = [
+        ("points of a line", f"{figures.MOST_POINTS}", "mean, lowest and highest of as many parts"),
+        ("layers × steps of the gradients", f"{tensors.MOST_LAYERS} × {tensors.MOST_STEPS}",
+         "evenly spread, the first and the last among them"),
+        ("weights and activations", f"{tensors.MOST_DISTRIBUTIONS} tensors each, "
+         f"{tensors.MOST_COLUMNS} steps, {tensors.MOST_VALUES:,} values of a tensor", "the same"),
+        ("hosts drawn", f"{machine.MOST_HOSTS}", "in the table and in the JSON"),
+        ("time for reading tensors", f"{tensors.MOST_SECONDS:.0f} seconds",
+         "steps that cover the whole run, less densely"),
+    ]  # fmt: skip
+    return table(("what", "at most", "beyond it"), rows)
+
+
+def verdicts() -> str:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return _described(schema["$defs"]["verdict"]["properties"])
+
+
+def _described(properties: dict[str, Any]) -> str:
+    rows = []
+    for name, item in properties.items():
+        kinds = item.get("type", "text" if "enum" in item else "number")
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        kind = " or ".join(JSON.get(each, each) for each in kinds)
+        choices = ", ".join(f"`{each}`" for each in item.get("enum", ()))
+        rows.append((f"`{name}`", kind, item["description"] + (f": {choices}" if choices else "")))
+    return table(("field", "is", "holds"), rows)
+
+
 TABLES = {
+    "rules": rules,
+    "planted bugs": planted.table,
     "hyperparameters": hyperparameters,
     "channels": channels,
     "sources": sources,
@@ -160,6 +233,10 @@ TABLES = {
     "tuning settings": tuning,
     "failure classes": failures,
     "formats": formats,
+    "diagnosis limits": diagnosis_limits,
+    "diagnosis report": diagnosis,
+    "verdict": verdicts,
+    "debugger.json": debugger_json,
 }
 
 

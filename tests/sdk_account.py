@@ -2,10 +2,7 @@
 
 import json
 import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +13,8 @@ import moto.server
 from moto.core.responses import ActionResult
 from moto.sagemaker import responses
 
+from tests.account import answering
 from tests.serving import free_port
-from tests.tree import ROOT
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @dataclass
@@ -43,27 +32,11 @@ class Account:
 def running(folder: Path) -> Iterator[Account]:
     """An account that nobody else has."""
     port = free_port()
-    log, asked = folder / "log", folder / "requests"
+    asked = folder / "requests"
     asked.touch()
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.sdk_account", "-H", "127.0.0.1", "-p", str(port)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "REQUESTS": str(asked)},
-            cwd=ROOT, stdout=file, stderr=file,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline, log.read_text()
-                    time.sleep(0.1)
-            yield Account(f"http://127.0.0.1:{port}", asked)
-        finally:
-            server.terminate()
-            server.wait(30)
+    words = ("tests.sdk_account", "-H", "127.0.0.1", "-p", str(port))
+    with answering(folder, port, *words, REQUESTS=str(asked)):
+        yield Account(f"http://127.0.0.1:{port}", asked)
 
 
 answer = responses.SageMakerResponse.call_action

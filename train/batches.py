@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from artifact.network import normalise
 from artifact.preprocess import PhotoError, Preprocessing, open_photo
 from container import resources
+from pages.markup import shown
 from train.augmentation import Augmentation
-from train.index import Index, shown
+from train.index import Index
 from train.schedule import Share, Spec
 from train.watchdog import listen
 
@@ -189,6 +190,11 @@ class Loader:
     @property
     def steps(self) -> int:
         return self.share.steps(self.batch_size)
+
+    @property
+    def processes(self) -> int:
+        """That decode photos: workers, or without them the training process itself."""
+        return max(1, self._loader.num_workers)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         """Shuffled; from the update `first_step` on."""

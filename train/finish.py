@@ -5,14 +5,16 @@ from typing import Any
 
 from artifact import archive
 from artifact.archive import Description
-from train import export
+from debugger import afterwards
+from pages.document import Section
+from pages.markup import Html, paragraph
+from train import export, loop
 from train.answers import Answers
 from train.calibration import Calibration, calibrate
 from train.doctor import page as doctor
 from train.evaluate import Evaluation, StopRequestedError
 from train.progress import say
 from train.report import environment, write
-from train.report.page import Html, Section
 from train.report.results import Results
 from train.training import Training
 
@@ -27,6 +29,8 @@ def finish(run: Training) -> None:
         evaluation, split, answers = _final_evaluation(run)
         calibration = _calibrate(run, split, answers)
     run.hook.close()
+    run.rules.close(hurry=run.state.interrupted)
+    run.profiler.close()
     if run.scalars is None:
         return  # what all processes have learned, the leader writes
     run.scalars.close()
@@ -39,6 +43,9 @@ def finish(run: Training) -> None:
         _report(run, evaluation, split, answers, calibration)
     sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
     say(f"artifact: {run.job.paths.model / archive.DESCRIPTION}, {sizes}")
+    if run.hook.folder is not None and not run.state.interrupted:
+        with run.watchdog.watching("the report of the rules"):
+            afterwards.report(run.job.paths.root, run.job.paths.output_data, say, run.should_stop)
 
 
 def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
@@ -108,8 +115,10 @@ def _report(
         environment=environment.describe(run.job.name, run.device, run.dtype),
     )
     seen = run.splits.findings
+    ended = run.state.found.get(loop.ENDED_BY)
     try:
-        findings = [Section("Photos looked at", Html(doctor.section(seen)))] if seen else []
+        early = [Section("Ended early", paragraph(f"{ended}."))] if ended else []
+        findings = early + [Section("Photos looked at", Html(doctor.section(seen)))] if seen else []
         write.write(run.job.paths.output_data, results, findings)
     except (OSError, MemoryError):
         raise  # a full volume has a reason of its own
@@ -145,6 +154,7 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
             "epochs_completed": len(state.history),
             "steps": state.step,
             "best_epoch": state.best_epoch,
+            "ended_by": state.found.get(loop.ENDED_BY, ""),
             "train_images": run.train_images,
         },
         hyperparameters=run.chosen.as_written(),

@@ -2,9 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from container.failure import HyperparameterError
+from debugger.hook.settings import COLLECTIONS, REDUCTIONS
+from debugger.profiler import settings as profiling
 from train.schema import AUTO, convert, declare, nearest
 
 
@@ -237,10 +240,74 @@ class Hyperparameters:
     )  # fmt: skip
     debug_save_interval: int = declare(
         0,
-        "Steps between tensors saved by the Debugger's hook; 0 saves none.",
+        "Updates between tensors saved by the Debugger's hook; 0 saves none, or is 500 where one "
+        "of the three lists below asks for something.",
         "debugging is asked for",
         low=0,
         high=1_000_000,
+    )
+    debug_eval_save_interval: int = declare(
+        1,
+        "The same for evaluations, in mini-batches of `evaluation_batch_size`: 1 saves all.",
+        "there are few, and rules compare them",
+        low=1,
+        high=1_000_000,
+    )
+    debug_collections: list[str] = declare(
+        [],
+        "What is saved; none means weights, biases, gradients and losses. Losses always are.",
+        "what most rules read",
+        choices=COLLECTIONS,
+    )
+    debug_include_regex: list[str] = declare(
+        [],
+        "Regular expressions for names of other tensors to save, found anywhere in them.",
+        "the collections are enough",
+        patterns=True,
+    )
+    debug_reductions: list[str] = declare(
+        [],
+        "Numbers that are saved of each tensor in its place.",
+        "rules look at whole tensors",
+        choices=REDUCTIONS,
+    )
+    debug_histograms: bool = declare(
+        False,
+        "TensorBoard gets histograms of all that is saved, too, not only losses and learning rate.",
+        "they take longer than saving does",
+    )
+    debug_budget: float = declare(
+        3.0,
+        "Per cent of the job's time that saving may take before its interval is widened; 0 for "
+        "any.",
+        "less than runs differ by",
+        low=0,
+        high=1000,
+    )
+    profile: str = declare(
+        "system",
+        "Profiler: `system` measures the machine and times the steps, `steps:A-B` also traces "
+        "those steps with Python's stacks, `off` does nothing.",
+        "it costs less than 1 % of a processor, and says what the next job should change",
+        forms="`off`, `system`, `steps:A-B`",
+    )
+    profiler_interval_ms: int = declare(
+        profiling.INTERVAL_MS, "Milliseconds between two samples of the machine.",
+        "the platform's", low=profiling.LEAST_INTERVAL_MS, high=profiling.MOST_INTERVAL_MS,
+    )  # fmt: skip
+    rules: str = declare(
+        "",
+        "The Debugger's rules that run beside the training: names with commas between, `all`, or "
+        "JSON; see docs/diagnose.md.",
+        "diagnosing is asked for",
+        forms="names, `all`, or JSON",
+    )
+    rule_action: str = declare(
+        "warn",
+        "What a rule does that fires and names no action itself: a line in the log, the job's end "
+        "as a failure, or the end of training with the best weights.",
+        "a rule may be wrong, and a warning costs nothing",
+        choices=("warn", "stop", "stop_and_keep_best"),
     )
     strict: bool = declare(
         True, "Refuse unknown names; false only warns.", "a misspelt name is a wasted job"
@@ -313,6 +380,11 @@ def parse(raw: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
     warmup, epochs = values.get("warmup_epochs", 0), values.get("epochs", FIELDS["epochs"].default)
     if warmup > epochs:
         mistakes.append(f"warmup_epochs={warmup}: expected at most epochs={epochs}")
+    if "profile" in values:
+        try:
+            profiling.from_hyperparameters(values["profile"], profiling.INTERVAL_MS, Path())
+        except ValueError as error:
+            mistakes.append(f"profile={values['profile']!r}: expected {error}")
     if mistakes:
         count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
         raise HyperparameterError(f"{count}: {'; '.join(mistakes)}", details=mistakes)

@@ -156,14 +156,6 @@ def _below(root: Path, index: Index) -> Index:
     )
 
 
-def shown(name: str) -> str:
-    """A name for the log and for JSON: line ends, control characters and bytes that are no UTF-8,
-    all of which a file system allows, as escapes."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
-
-
 def stratified(
     targets: Targets, fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

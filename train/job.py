@@ -4,6 +4,7 @@ from artifact import archive
 from artifact import network as networks
 from container.failure import HyperparameterError
 from container.opt_ml import Job
+from debugger.rules import asked
 from train import distributed, hyperparameters, incremental, photos
 from train.finish import finish
 from train.gathered import Gathered
@@ -25,15 +26,30 @@ def run(job: Job, interruption: Interruption) -> None:
     gathered = Gathered(team, job)
     splits = photos.read_splits(job, chosen, gathered)
     training = Training(job, chosen, splits, interruption, gathered)
-    training.fit()
-    finish(training)
+    try:
+        training.fit()
+        finish(training)
+    except BaseException:  # what rules have seen of a job that fails is worth the most
+        training.failed()
+        raise
     team.leave()
+
+
+def _check_rules(chosen: Hyperparameters) -> None:
+    """Raises HyperparameterError with all that is wrong with the rules asked for."""
+    try:
+        asked.parse(chosen.rules, chosen.rule_action)
+    except asked.RuleRequestError as error:
+        raise HyperparameterError(
+            f"rules: {error}", "name rules as docs/diagnose.md has them"
+        ) from error
 
 
 def read_hyperparameters(job: Job) -> Hyperparameters:
     chosen, warnings = hyperparameters.parse(job.hyperparameters)
     for warning in warnings:
         say(f"warning: {warning}")
+    _check_rules(chosen)
     known = networks.names()
     if chosen.network not in known:
         near = nearest(chosen.network, known)

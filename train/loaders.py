@@ -23,6 +23,8 @@ class Loaders:
     validation: Batches
     test: Batches
     """Of the validation split where there is no test split."""
+    processes: int
+    """That decode the train split's photos, in this process's name."""
     photos: Callable[[Index, str], Loader]
     """For one pass over chosen photos with an augmentation, by this process alone."""
 
@@ -65,17 +67,19 @@ def make(
         chosen.random_erasing,
     )  # fmt: skip
     tested = splits.test or splits.validation
+    train = Loader(
+        augmented,
+        chosen.batch_size,
+        micro,
+        plan,
+        pin=pin,
+        stay=True,
+        share=gathered.share(splits.train),
+    )
     return Loaders(
-        train=Loader(
-            augmented,
-            chosen.batch_size,
-            micro,
-            plan,
-            pin=pin,
-            stay=True,
-            share=gathered.share(splits.train),
-        ),
+        train=train,
         validation=one_pass(splits.validation, "none", gathered.share(splits.validation)),
         test=one_pass(tested, "none", gathered.share(tested)),
+        processes=train.processes,
         photos=one_pass,
     )

@@ -25,6 +25,9 @@ from train.mix import Mixing, unmixed
 from train.nonfinite import first_guilty
 from train.optimizer import set_rate
 
+ENDED_BY = "ended_by"
+"""In `State.found`: why training has ended before its time, with a model."""
+
 
 @dataclass
 class State:
@@ -69,8 +72,14 @@ class Events(Protocol):
     def evaluate(self) -> Evaluation: ...
     def bad_files_seen(self, index: Index, lines: list[str]) -> None: ...
     def train_mode(self) -> None: ...
+    def update_begins(self, state: State) -> None: ...
     def update_done(self, state: State, images: int) -> None: ...
     def epoch_done(self, state: State, is_best: bool) -> None: ...
+    def ended_by(self) -> str: ...
+
+
+def untimed(stage: str) -> None:
+    """Nobody asks where the seconds of a step go."""
 
 
 def fit(
@@ -91,13 +100,20 @@ def fit(
     mix: Mixing = unmixed,
     team: Team = ALONE,
     keep_last: bool = False,
+    stage: Callable[[str], None] = untimed,
 ) -> None:
     """Trains from `state` to its end, in place; returns early when `events.should_stop` says so,
-    with an unfinished update dropped. `keep_last` takes every epoch for better than those before.
-    Raises NonFiniteLossError before a bad update is made."""
+    with an unfinished update dropped. Where `events.ended_by` names a reason, the epoch under way
+    and with it training end after the next update, evaluated like any other (`state.found` keeps
+    the reason). `keep_last` takes every epoch for better than those before. `stage` is told what
+    the seconds from here on are spent on. Raises NonFiniteLossError before a bad update is made."""
     scaler.scale(torch.zeros((), device=device))  # a process may have no photo in the first update
     started, images_before = time.monotonic(), state.images
-    while state.epoch < epochs and not (patience and state.epochs_since_best() >= patience):
+    while (
+        state.epoch < epochs
+        and ENDED_BY not in state.found
+        and not (patience and state.epochs_since_best() >= patience)
+    ):
         batches.micro = state.micro_batch or batches.micro
         set_train_mode(network, fine_tune)
         criterion.train()
@@ -112,6 +128,8 @@ def fit(
                 if batch.bad:
                     events.bad_files_seen(batches.index, batch.bad)
                 if trainable(batch, network):
+                    if not update.images:
+                        events.update_begins(state)
                     try:
                         learn(
                             network,
@@ -123,6 +141,7 @@ def fit(
                             device,
                             autocast,
                             mix,
+                            stage,
                         )
                     except (RuntimeError, MemoryError) as error:
                         if team.world > 1:  # the others are in the midst of the update
@@ -143,6 +162,9 @@ def fit(
                         )
                 if not batch.spec.last:
                     continue
+            stage("optimizer")
+            reason = events.ended_by()
+            update.ends = float(bool(reason))
             # where several processes train, all of them stop at the same update
             if combine(team, optimizer, network, update, stop):
                 undo(begun)
@@ -156,6 +178,9 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             count(state, update)
             events.update_done(state, update.images)
+            if update.ends:
+                state.found[ENDED_BY] = reason or "another process"
+                break
             update, begun = Update(), None
         if short:
             undo(begun)
@@ -182,17 +207,22 @@ def learn(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[None]],
     mix: Mixing,
+    stage: Callable[[str], None],
 ) -> None:
     """A micro-batch forwards and backwards: its share of the update's gradients."""
+    stage("host_to_device")
     inputs = batch.inputs.to(device, non_blocking=True)
     targets = batch.targets.to(device, non_blocking=True)
+    stage("forward")
     with autocast():
         images, goals = mix(batches.prepare(inputs), targets, batch.spec)
         logits = network(images)
         loss = criterion(logits.float(), goals)
     share = len(targets) / batch.spec.images
+    stage("backward")
     scaler.scale(loss * share).backward()
     update.add(loss, logits, targets)
+    stage("other")
 
 
 @dataclass
@@ -202,6 +232,8 @@ class Update:
     loss_sum: float = 0.0
     right: int = 0
     images: int = 0
+    ends: float = 0.0
+    """How many processes want training to end after it."""
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         self.loss_sum += loss.item() * len(targets)
@@ -213,8 +245,8 @@ def combine(
     team: Team, optimizer: torch.optim.Optimizer, network: nn.Module, update: Update, stop: bool
 ) -> bool:
     """Makes it the update of the whole team, in place; returns whether anybody wants to stop."""
-    sums = (update.loss_sum, update.right, update.images, stop)
-    update.loss_sum, right, images, stops = team.combine(optimizer, network, sums)
+    sums = (update.ends, update.loss_sum, update.right, update.images, stop)
+    update.ends, update.loss_sum, right, images, stops = team.combine(optimizer, network, sums)
     update.right, update.images = round(right), round(images)
     return stops > 0
 

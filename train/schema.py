@@ -4,6 +4,7 @@ The platform delivers strings, but clients differ: raw (`adam`), JSON (`"adam"`)
 All of these mean the same here, and no shell or command line ever sees a value.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -33,12 +34,15 @@ def declare(
     choices: tuple[str, ...] | None = None,
     aliases: tuple[str, ...] = (),
     auto: bool = False,
+    patterns: bool = False,
+    forms: str = "",
 ) -> T:
     """`low` and `high` belong to the range, `above` does not; `why` justifies the default. `auto`:
-    the word is legal, too, and is read as AUTO."""
+    the word is legal, too, and is read as AUTO. `patterns`: a list of regular expressions. Of a
+    list, `choices` are those of each item. `forms` describes text that no list of choices does."""
     metadata = dict(
         meaning=meaning, why=why, low=low, above=above, high=high, choices=choices, aliases=aliases,
-        auto=auto,
+        auto=auto, patterns=patterns, forms=forms,
     )  # fmt: skip
     # typed Any like dataclasses' own `field`, which stands for a value of the default's type
     made: Any = (
@@ -86,6 +90,10 @@ def convert(raw: Any, item: "dataclasses.Field[Any]") -> Any:
         return _number(value, limits)
     if item.type == list[int]:
         return _integers(value, limits)
+    if item.type == list[str]:
+        return _words(value, limits)
+    if limits.get("forms"):
+        return value if isinstance(value, str) else json.dumps(value)
     choices = limits["choices"]
     if not isinstance(value, str) or not value:
         raise ValueError(f"one of {', '.join(choices)}" if choices else "a name")
@@ -131,16 +139,40 @@ def _integer(value: Any, limits: Any) -> int:
 def _integers(value: Any, limits: Any) -> list[int]:
     """`[512, 256]`, `"512, 256"` or `512`."""
     expected = f"a list of whole numbers from {limits['low']} to {limits['high']}, like [512, 256]"
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.startswith("[") else value
-        except (ValueError, RecursionError):
-            raise ValueError(expected) from None
-    if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s]+", value) if part]
-    if not isinstance(value, list):
-        value = [value]
     try:
-        return [_integer(unwrap(one), limits) for one in value]
+        return [_integer(unwrap(one), limits) for one in _listed(value)]
     except ValueError:
         raise ValueError(expected) from None
+
+
+def _words(value: Any, limits: Any) -> list[str]:
+    """`["mean", "std"]`, `"mean, std"` or `mean`. A regular expression with a comma in it needs the
+    JSON list, and keeps its upper case."""
+    choices, patterns = limits["choices"], limits.get("patterns")
+    kind = "regular expressions" if patterns else "names"
+    expected = f"a list of {kind}" + (f" out of {', '.join(choices)}" if choices else "")
+    words = [unwrap(each) for each in _listed(value, r"\s*,\s*" if patterns else r"[,\s]+")]
+    if not all(isinstance(each, str) and each for each in words):
+        raise ValueError(expected)
+    if patterns:
+        for each in words:
+            try:
+                re.compile(each)
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ValueError(f"{expected}; {each!r:.80}: {error}") from None
+        return words
+    words = [each.lower() for each in words]
+    wrong = next((each for each in words if choices and each not in choices), None)
+    if wrong is not None:
+        raise ValueError(f"{expected}{nearest(wrong, choices)}")
+    return words
+
+
+def _listed(value: Any, between: str = r"[,\s]+") -> list[Any]:
+    """A JSON list, or a text with something between its parts, or one value."""
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):  # a pattern may begin so, too
+            value = json.loads(value)
+    if isinstance(value, str):
+        value = [part for part in re.split(between, value) if part]
+    return value if isinstance(value, list) else [value]

@@ -15,7 +15,9 @@ from train.interruption import Interruption
 from train.progress import say
 
 NOT_IDENTITY = (
-    "evaluation_batch_size", "num_workers", "log_interval", "debug_save_interval", "strict",
+    "evaluation_batch_size", "num_workers", "log_interval", "strict", "debug_save_interval",
+    "debug_eval_save_interval", "debug_collections", "debug_include_regex", "debug_reductions",
+    "debug_histograms", "debug_budget", "profile", "profiler_interval_ms", "rules", "rule_action",
     "bad_file_limit", "data_policy", "test_fraction", "checkpoint_minutes", "stall_seconds",
 )  # fmt: skip
 """Hyperparameters that change nothing in the weights: a run continues across them."""

@@ -3,12 +3,14 @@
 import torch
 
 from artifact.preprocess import Preprocessing
-from container.failure import InterruptedFailure
+from container.failure import InterruptedFailure, RuleError
 from container.opt_ml import Job
 from debugger import hook as debug
+from debugger.profiler.job import Profiler
 from train import (
     budget,
     checkpoint,
+    debugging,
     device,
     distributed,
     ema,
@@ -19,6 +21,7 @@ from train import (
     multi_label,
     optimizer,
     photos,
+    profiling,
     search_range,
     start,
 )
@@ -60,6 +63,8 @@ class Training:
         self.preprocessing = Preprocessing.for_size(chosen.image_size)
         self.device = device.pick(self.team.local_rank)
         self.dtype = device.precision(chosen.precision, self.device)
+        self.profiler: Profiler = profiling.profiler(job, chosen, self.team, self.device)
+        self.profiler.start()
         self.bad_files: dict[str, list[str]] = {}
         self.best: dict[str, torch.Tensor] | None = None
         torch.manual_seed(chosen.seed)
@@ -90,6 +95,8 @@ class Training:
             chosen, splits, self.preprocessing, self.device, self.dtype, gathered
         )
         self.timed = Timed(self.loaders.train)
+        self.profiler.batch_size = chosen.batch_size
+        self.profiler.loaders(self.loaders.processes * self.team.local_world)
         if found is None and not frozen:
             self._start_from_pretrained()
         self.network.to(self.device).to(memory_format=torch.channels_last)
@@ -102,16 +109,19 @@ class Training:
         self.mix = Mix(chosen.mixup, chosen.cutmix, len(self.labels), chosen.seed)
         self.metrics_file: MetricsFile | None = None
         self.scalars: Scalars | None = None
-        self.hook: debug.Hook = debug.NoHook()
         if self.team.leads:  # the others' files would overwrite the leader's
             self.metrics_file = MetricsFile(
                 job.paths.output_data / "metrics.jsonl", self.state.history
             )
             self.scalars = Scalars(job.tensorboard, self.state.history, say)
-            self.hook = debug.create(
-                job.debug_hook_config, chosen.debug_save_interval, job.paths.tensors, say
-            )
-        self.hook.register(self.network, self.criterion)
+        self.hook: debug.Hook = debugging.hook(
+            job, chosen, self.team, found is not None, self.profiler.hook
+        )
+        evaluated = debugging.evaluation_batches(self.loaders.validation) * self.state.epoch
+        self.hook.register(self.network, self.criterion, self.optimizer, self.state.step, evaluated)
+        self.rules = debugging.rules(job, chosen, self.team, self.hook, self.labels)
+        self.photos = self.loaders
+        self.whole: debugging.Whole | None = None
         self.bar: Bar | None = None
 
     def _start_from_pretrained(self) -> None:
@@ -172,10 +182,12 @@ class Training:
     def should_stop(self) -> bool:
         """Asked once per micro-batch, in training and in evaluation: a sign of life."""
         self.watchdog.alive()
-        return self.interruption.requested
+        return self.interruption.requested or bool(self.rules.stopped_by())
+
+    def ended_by(self) -> str:
+        return self.rules.ended_by()
 
     def train_mode(self) -> None:
-        self.hook.train()
         number, steps = self.state.epoch + 1, self.loaders.train.steps
         self.bar = Bar(
             f"epoch {number}/{self.chosen.epochs}",
@@ -183,13 +195,24 @@ class Training:
             self.chosen.log_interval if steps > self.chosen.log_interval else 0,
         )
         self.bar.done = self.state.images
+        self.profiler.begin(self.state.step)
+
+    def update_begins(self, state: loop.State) -> None:
+        whole = self.whole
+        self.hook.update_begins(
+            state.step,
+            None if whole is None else lambda: whole.update(state.epoch, state.step_in_epoch),
+        )
 
     def update_done(self, state: loop.State, images: int) -> None:
+        self.profiler.stage("other")
+        self.hook.update_done()
         assert self.bar is not None
         self.average.update()
         self.team.seed(self.chosen.seed, state.step)
         self.bar.advance(images, f"loss {state.loss_sum / max(1, state.images):.4f}")
         self.saving.update_done(state, self.best, self.loaders.train.steps)
+        self.profiler.step_done(state.step - 1, state.epoch + 1, images)
 
     def bad_files_seen(self, index: Index, lines: list[str]) -> None:
         known = self.bad_files.setdefault(index.channel, [])
@@ -203,14 +226,20 @@ class Training:
         )  # fmt: skip
 
     def evaluate(self) -> Evaluation:
+        self.profiler.pause()
         if self.bar is not None:
             self.bar.close()
+        photos, whole = self.photos.validation, self.whole
         with self.average.in_place():
+            self.hook.evaluation_begins(
+                debugging.evaluation_batches(photos),
+                None if whole is None else lambda: whole.evaluation(photos),
+            )
             self.validated = self.evaluate_on(self.loaders.validation)
+            self.hook.evaluation_done()
         return self.validated
 
     def evaluate_on(self, batches: Batches, answers: Answers | None = None) -> Evaluation:
-        self.hook.evaluate()
         bar = Bar(f"evaluating {batches.index.channel}", len(batches.index))
         evaluation = evaluate(
             self.learner,
@@ -256,10 +285,6 @@ class Training:
         if chosen.changes_every_photo:
             say(f"features: none are kept, for {chosen.changes_every_photo} needs the photos")
             return
-        # only the leader has a hook, and all must do the same
-        if self.team.from_leader(not isinstance(self.hook, debug.NoHook)):
-            say("features: none are kept, for the Debugger's hook looks into the backbone")
-            return
         request = features.Request(
             self.network, self.backbone, chosen, self.preprocessing, self.device, self.dtype,
             self.loaders, self.job.paths.checkpoints, self.gathered, self.should_stop,
@@ -274,7 +299,22 @@ class Training:
                 ) from None
             return  # a resumed run has weights to end with: the loop hears the stop at once
         if made is not None:
+            self.whole = debugging.Whole(
+                self.network, self.photos, made, self.device, self.autocast
+            )
+            self.hook.cached(self.trained)
             self.loaders, self.learner = made, self.trained
+            self.profiler.loaders(None)
+
+    def _stopped_by_rule(self) -> None:
+        """Raises RuleError in the leader where a rule and not the platform stopped the job."""
+        if not self.chosen.rules or self.interruption.requested:
+            return
+        if not (reason := self.team.from_leader(self.rules.stopped_by())):
+            return
+        if not self.team.leads:
+            self.team.from_leader("")  # never said: whoever fails first gives the job its reason
+        raise RuleError(reason)
 
     def _find_learning_rate(self) -> None:
         self.chosen = search_range.with_learning_rate(
@@ -282,10 +322,16 @@ class Training:
             self.loaders.train, self.device, self.autocast, self.mix, self.should_stop, self.team,
         )  # fmt: skip
 
+    def failed(self) -> None:
+        """Tensors and verdicts of a run that ends without a model."""
+        self.hook.close(failed=True)
+        self.rules.close(hurry=True)
+        self.profiler.abandon()
+
     def fit(self) -> None:
         with self.watchdog.watching("what comes before the first step"):
             self._take_features()
-            self.timed = Timed(self.loaders.train)
+            self.timed = Timed(self.loaders.train, self.profiler.stage)
             self._find_learning_rate()
         self.team.seed(self.chosen.seed, self.state.step)
         with self.watchdog.watching():
@@ -309,14 +355,18 @@ class Training:
             mix=self.mix,
             team=self.team,
             keep_last=self.chosen.train_on_validation,
+            stage=self.profiler.stage,
         )
         if self.state.interrupted:
             if self.bar is not None:
                 self.bar.close()
             self.saving.stop(self.state, self.best)
+            self._stopped_by_rule()
             say(
                 f"interrupted: epoch {self.state.epoch + 1}, step {self.state.step}; "
                 "the best weights so far are kept, the final evaluation is skipped"
             )
         else:
+            if reason := self.state.found.get(loop.ENDED_BY):
+                say(f"training ends after epoch {self.state.epoch}: {reason}")
             self.saving.finish()

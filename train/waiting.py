@@ -1,7 +1,7 @@
 """How long the loop waits for its batches: the time that more workers could save."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -9,10 +9,11 @@ from train.batches import Batches, MicroBatch
 
 
 class Timed:
-    """A source of batches that measures its own passes; two clock readings a micro-batch."""
+    """A source of batches that measures its own passes; two clock readings a micro-batch. `stage`
+    is told when a wait begins and ends."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, batches: Batches, stage: Callable[[str], None] = lambda name: None) -> None:
+        self.batches, self.stage = batches, stage
         self.index = batches.index
         self.waited = self.seconds = 0.0
 
@@ -42,9 +43,12 @@ class Timed:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         self.waited = self.seconds = 0.0
         begun = asked = time.perf_counter()
+        self.stage("data_wait")
         for batch in self.batches.epoch(epoch, first_step):
+            self.stage("other")
             self.waited += time.perf_counter() - asked
             yield batch
+            self.stage("data_wait")
             asked = time.perf_counter()
         ended = time.perf_counter()
         self.waited += ended - asked

@@ -94,7 +94,9 @@ class Watchdog:
     def _watch(self, ended: threading.Event) -> None:
         tick = min(TICK_SECONDS, self._fixed / 4 or TICK_SECONDS)
         beats, idle, told, before = self._beats, 0.0, False, time.monotonic()
-        while not ended.wait(tick):
+        over = False
+        while not over:
+            over = ended.wait(tick)  # what was told is taken back even where the run ends meanwhile
             now = time.monotonic()
             # time in which this thread did not run either is a container's that was paused
             idle += 0.0 if self._excused() else min(now - before, 2 * tick)
@@ -103,6 +105,8 @@ class Watchdog:
                 if told:
                     _out(f"stall: over after {idle:.0f} s\n")
                 beats, idle, told = self._beats, 0.0, False
+            elif over:
+                break
             elif not told and idle > self.window():
                 told = True
                 show_stacks(f"stall: no step for {idle:.0f} s in {self._what or self._where()}")

@@ -19,6 +19,8 @@ from optuna.visualization import (
 from tune import journal, sampling
 from tune.spec import Specification
 
+PRIVATE = {"showSendToCloud": False, "plotlyServerURL": ""}
+"""plotly.js has a button that sends a plot to its maker's servers."""
 CONTOURS = 3
 """Parameters of the contour plot, the most important ones: all pairs of ten are forty-five."""
 HEAD = (
@@ -104,7 +106,10 @@ def _figures(study: optuna.Study, spec: Specification) -> list[tuple[str, str]]:
         most = list(importances)[:CONTOURS]
         figures.append(("Contour", plot_contour(study, most, target_name=label)))
     return [
-        (title, plotly.io.to_html(figure, full_html=False, include_plotlyjs=at == 0))
+        (
+            title,
+            plotly.io.to_html(figure, full_html=False, include_plotlyjs=at == 0, config=PRIVATE),
+        )
         for at, (title, figure) in enumerate(figures)
     ]
 

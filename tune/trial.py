@@ -24,6 +24,8 @@ LOG, PROCESS = "log.txt", "process.json"
 STOP_SECONDS = 100.0
 """For a trial to leave a checkpoint after SIGTERM; then it is killed. The platform gives 120."""
 NO_VALUE = "hyperparameter: the log has no value of the objective"
+OF_THE_VALUES = ("non-finite-loss", "rule: ")
+"""Failures that speak of this trial's hyperparameters, not of the search."""
 EPOCH = re.compile(r"\bepoch=(\d+)\b")
 
 
@@ -134,7 +136,7 @@ class Trial:
             return outcome("stopped", "the search was stopped")
         if self._asked == "pruned":
             return outcome("pruned", "worse than the others at this epoch")
-        if code != 0 and reason.startswith("non-finite-loss"):
+        if code != 0 and reason.startswith(OF_THE_VALUES):
             return outcome("pruned", reason)
         if code != 0:
             return outcome("failed", reason or f"exit code {code}")
@@ -143,7 +145,16 @@ class Trial:
             return outcome("failed", f"{NO_VALUE}; fix: {fix}")
         if not math.isfinite(last):
             return outcome("pruned", f"the objective is {last}")
-        return outcome("complete", "")
+        return outcome("complete", self._ended_by())
+
+    def _ended_by(self) -> str:
+        """Of a trial with a model: the rule, if any, that ended its training early."""
+        try:
+            described = json.loads((self.folder / "model" / "model.json").read_bytes())
+            said: str = described["training"].get("ended_by", "")
+        except (OSError, ValueError, LookupError, AttributeError):
+            return ""
+        return said
 
     def _reason(self) -> str:
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SDK = HERE.parents[1] / "local_test" / "sdk"
 PYTHON = "3.11"
-HARDWARE = re.compile(r"^(torch|torchvision|triton|nvidia-.*|cuda-.*)$")
+HARDWARE = re.compile(r"^(torch|torchvision|triton|nvidia-(?!ml-py).*|cuda-.*)$")
 """Packages of torch's CUDA build, and the builds themselves."""
 
 

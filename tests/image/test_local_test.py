@@ -19,7 +19,8 @@ USERS = {
     "root": "",
     "any user, read-only": "--user 12345:12345 --read-only --tmpfs /tmp",
 }
-SMALL = ("network=small_cnn", "pretrained=false", "fine_tune=all", "image_size=32", "epochs=2")
+SMALL = ("network=small_cnn", "pretrained=false", "fine_tune=all", "image_size=32", "epochs=2",
+         "debug_save_interval=1")  # fmt: skip
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 
 # Logs every name that a program asks the resolver for; addresses are not names.
@@ -226,6 +227,7 @@ def test_job_gets_strings_as_the_platform_sends_them(job):
         "fine_tune": "all",
         "image_size": "32",
         "epochs": "2",
+        "debug_save_interval": "1",
     }
     channels = json.loads((config / "inputdataconfig.json").read_text())
     assert channels["training"]["TrainingInputMode"] == "File"
@@ -236,6 +238,26 @@ def test_training_looks_up_no_name_and_leaves_home_alone(job):
     assert job.done.returncode == 0, job.done.stdout + job.done.stderr
     assert looked_up(job.trap) == []
     assert list(job.trap.home.iterdir()) == []
+
+
+def test_a_job_is_diagnosed_without_a_network_as_any_user(job, image):
+    done = run("diagnose.sh", job.base, image=image, options=job.options)
+
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    assert (done.returncode == 3) == bool(re.search(r"^\w+ +IssuesFound ", done.stdout, re.M))
+    assert re.search(r"^exploding_tensor +NoIssuesFound ", done.stdout, re.M)
+    assert re.search(r"^overall_system_usage +NoIssuesFound ", done.stdout, re.M)
+    page = Path(re.search(r"^report: (\S+)$", done.stdout, re.M)[1])
+    assert page.is_relative_to(job.base)
+    verdicts = json.loads(page.with_suffix(".json").read_text())["verdicts"]
+    assert {each["rule"] for each in verdicts} > {"vanishing_gradient", "dataloader"}
+
+
+def test_a_diagnosis_of_nothing_is_refused(job, image, tmp_path):
+    done = run("diagnose.sh", tmp_path, image=image, options=job.options)
+
+    assert done.returncode == 2
+    assert "nothing that a diagnosis reads" in done.stderr
 
 
 def test_server_becomes_ready(server):

@@ -27,6 +27,9 @@ LOWERED = {
     "local_test/serve.sh": "",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "",
     "local_test/inspect.sh": "",
+    "local_test/diagnose.sh": "",
+    "local_test/train.sh ~/photos -- network=small_cnn pretrained=false fine_tune=all epochs=4 "
+    "image_size=64 rules=all": "epochs=1",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": "",
     "DOCKER_OPTIONS='--user 12345 --read-only --tmpfs /tmp' local_test/train.sh ~/photos -- "
     "epochs=2 network=small_cnn pretrained=false fine_tune=all image_size=32": "",
@@ -60,7 +63,11 @@ EXPECTED = {
     ".venv/bin/python -m jobs train jobs/example.toml --dry-run": '"CreateTrainingJob"',
     ".venv/bin/python -m jobs deploy jobs/example.toml --dry-run": '"CreateEndpointConfig"',
     ".venv/bin/python -m jobs policy jobs/example.toml train": "ants-and-bees-*",
+    "local_test/diagnose.sh": "profiler-report.html",
 }
+
+ISSUES = {"local_test/diagnose.sh": (0, 3)}
+"""Exit codes of those that may find something."""
 
 
 @pytest.fixture
@@ -95,7 +102,8 @@ def test_every_command_of_the_readme_runs(docker, image, home):
                 ["bash", "-c", f"{command} {more}"], cwd=ROOT, env=environment,
                 capture_output=True, text=True, timeout=900,
             )  # fmt: skip
-            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            fine = done.returncode in ISSUES.get(command, (0,))
+            assert fine, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
             assert EXPECTED.get(command, "") in done.stdout
     finally:
         photo_path.unlink()

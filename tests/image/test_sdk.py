@@ -15,7 +15,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests import readme, sdk_account
+from tests import account, readme, sdk_account
 from tests.compose import remove_containers
 from tests.serving import free_port
 from tests.tree import COLOURS, ROOT, Tree
@@ -78,7 +78,7 @@ def sdk(request, docker, image, tmp_path_factory):
     (folder / "hook" / "sitecustomize.py").write_text(LOOKUPS)
     environment = {
         **os.environ,
-        **sdk_account.KEYS,
+        **account.KEYS,
         "HOME": str(folder),
         "PYTHONPATH": str(folder / "hook"),
         "PYTHONUNBUFFERED": "1",

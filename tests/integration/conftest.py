@@ -1,51 +1,27 @@
 """An account of the platform on this machine: moto's server over HTTP, and a project in it."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
 
 import boto3
 import pytest
 import requests
 
-from tests.account import FILE
+from tests.account import FILE, KEYS, answering
+from tests.serving import free_port
 from tests.tree import ROOT, photo
 
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory):
     """Environment of an account that nobody else has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("moto")
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        env={**os.environ, "MOTO_RECORDER_FILEPATH": str(folder / "recording")},
-        stdout=log, stderr=log,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+    port, folder = free_port(), tmp_path_factory.mktemp("moto")
+    recording = str(folder / "recording")
+    words = ("moto.server", "-H", "127.0.0.1", "-p", str(port))
+    with answering(folder, port, *words, MOTO_RECORDER_FILEPATH=recording):
         yield {
-            **os.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT),
+            **os.environ, **KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "PYTHONPATH": str(ROOT),
         }  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
 
 
 @pytest.fixture

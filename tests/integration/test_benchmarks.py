@@ -37,6 +37,18 @@ def last_line(done: "subprocess.CompletedProcess[str]") -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def test_profiler_ends_with_its_ratio_and_the_cost_of_its_parts():
+    result = last_line(run("profiler", *TINY, "--updates", "2", "--turns", "2"))
+
+    assert result.keys() == {"benchmark", "setting", "steps", "parts"}
+    assert result["setting"].keys() >= SETTING | {"network", "batch", "interval_ms", "device"}
+    assert len(result["steps"]["ratios"]) == 2
+    assert result["steps"]["with_seconds"] > 0
+    assert 0 < result["steps"]["sampler_cpu_per_second"] < 1
+    assert result["parts"].keys() == {"mark_us", "step_us", "sample_us"}
+    assert all(value > 0 for value in result["parts"].values())
+
+
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory):
     """What it printed, and the file that it kept."""
@@ -211,3 +223,45 @@ def test_scaling_ends_with_the_parts_of_an_update():
     assert result["compute"]["images_per_second"] > 0
     assert result["exchange"]["gradient_bytes"] > 100_000
     assert result["exchange"]["mib_per_second"] > 0
+
+
+def test_tuning_ends_with_a_search_beside_as_many_plain_runs():
+    small = ("--per-class", "4", "--crops", "1", "--epochs", "2", "3", "--learning-rates", "0.001")
+    result = last_line(run("tuning", *TINY, *small, OMP_NUM_THREADS="1"))
+
+    assert result.keys() == {"benchmark", "setting", "plain", "search", "ratio"}
+    plain, search = result["plain"], result["search"]
+    assert plain["all_seconds"] == pytest.approx(2 * sum(plain["computed"].values()), abs=0.01)
+    assert search["trials"] == 4
+    assert re.fullmatch(r"trial \d, validation_top1_accuracy=\d\.\d+", search["best"])
+    assert result["ratio"] == pytest.approx(plain["all_seconds"] / search["seconds"], abs=0.01)
+
+
+def test_samplers_ends_with_what_both_found_of_the_recorded_grid():
+    result = last_line(run("samplers", "--seeds", "2", "--trials", "10"))
+
+    assert result.keys() >= {"best_recorded", "best_found", "trials_to_99_percent"}
+    for strategy in ("Random", "Bayesian"):
+        assert 0.25 < result["best_found"][strategy]["10"] <= result["best_recorded"] <= 1
+
+
+def test_debugger_ends_with_what_saving_costs_beside_smdebug():
+    tiny = ("--rounds", "1", "--jobs", "1", "--job-epochs", "1", "--batch-size", "4")
+
+    done = run("debugger", *TINY, *tiny, "--per-class", "3", "--crops", "1", OMP_NUM_THREADS="1")
+
+    result = last_line(done)
+    assert result.keys() == {
+        "benchmark", "setting", "updates", "features", "percent", "limits",
+    }  # fmt: skip
+    assert result["setting"].keys() >= SETTING | {"network", "image_size", "batch", "photos"}
+    ways = {f"{side} {way}" for side in ("ours", "smdebug") for way in ("idle", "saving", "head")}
+    assert result["updates"]["seconds"].keys() == ways | {"none"}
+    assert all(seconds > 0 for seconds in result["updates"]["seconds"].values())
+    assert result["features"]["said"][0]["saved"]["TRAIN"] >= 1
+    assert result["percent"].keys() == result["limits"].keys() | {"idle"}
+    assert result["percent"]["unconfigured"] < 0.1
+    saved = result["updates"]["seconds"]
+    share = 100 * (saved["ours head"] - saved["none"]) / saved["none"]
+    assert result["percent"]["head"]["ours"] == pytest.approx(share, abs=0.01)
+    assert "defaults, every 500 updates" in done.stdout

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from artifact.inference import Classifier
 from tests import cluster
+from tests.debugged import modes, trial
 from tests.tree import COLOURS, ROOT, Tree
 
 HEAD = {
@@ -89,8 +90,11 @@ def test_two_hosts_make_the_updates_of_one(finished, tmp_path):
     assert leader.description["training"]["train_images"] == 60
     assert "epoch=20 " in finished.log(0)
     assert "epoch=" not in finished.log(1)
-    for folder in ("model", "checkpoints", "output"):
+    for folder in ("model", "checkpoints"):
         assert not (other.root / folder).exists()
+    own = other.root / "output" / "data" / "profiler"  # what this host measured of itself
+    assert [each for each in (other.root / "output").rglob("*")
+            if each.is_file() and not each.is_relative_to(own)] == []  # fmt: skip
 
 
 def test_two_processes_of_one_host_are_as_two_hosts(finished, tmp_path):
@@ -193,12 +197,41 @@ def test_each_host_computes_a_part_of_the_features_and_has_all_of_them(hosts, tm
     assert rows(hosts) == [(78, 0), (78, 0)]
 
 
-def test_a_hook_of_the_leader_keeps_all_hosts_from_features(hosts):
-    hosts.start(**{**HEAD, "feature_cache": "true", "epochs": "2", "debug_save_interval": "5"})
+ALL_WORKERS = {
+    "HookParameters": {"include_workers": "all", "save_interval": "2"},
+    "CollectionConfigurations": [
+        {"CollectionName": "labels", "CollectionParameters": None},
+        {"CollectionName": "gradients"},
+        {"CollectionName": "relu_output"},
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # smdebug's own
+@pytest.mark.parametrize("workers", ["one", "all"])
+def test_hosts_train_on_features_with_a_hook_of_the_leader_or_of_all(hosts, tmp_path, workers):
+    for tree in hosts.trees:
+        parameters = {**ALL_WORKERS["HookParameters"], "include_workers": workers}
+        folder = str(tree.root / "output" / "tensors")
+        config = {**ALL_WORKERS, "LocalPath": folder, "HookParameters": parameters}
+        tree.config("debughookconfig.json", config)
+
+    hosts.start(**{**HEAD, "feature_cache": "true", "epochs": "2", "debug_budget": "0"})
 
     assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
-    for number in (0, 1):
-        assert "features: none are kept, for the Debugger's hook" in hosts.log(number)
+    assert len(rows(hosts)) == 2
+    folders = [tree.root / "output" / "tensors" for tree in hosts.trees]
+    assert folders[1].exists() == (workers == "all")
+    uploaded = tmp_path / "uploaded"  # the platform puts all hosts' files in one place
+    for folder in folders[: 2 if workers == "all" else 1]:
+        shutil.copytree(folder, uploaded, dirs_exist_ok=True)
+    read = trial(uploaded)
+    steps = read.steps(mode=modes().TRAIN)
+    assert steps[:3] == [0, 2, 4]
+    assert read.tensor("gradient/SmallCNN_18.0.weight").steps(modes().TRAIN) == steps
+    labels = read.tensor("CrossEntropyLoss_input_1")
+    writers = {"one": ["worker_0"], "all": ["worker_0", "worker_1"]}
+    assert sorted(labels.workers(0)) == writers[workers]
 
 
 @pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "learning_rate": "0.02"}])

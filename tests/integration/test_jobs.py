@@ -152,6 +152,29 @@ def test_an_endpoint_is_made_found_again_and_taken_away(project, account, client
     assert "deleted endpoint" not in jobs(account, project, "delete").stdout  # safe to repeat
 
 
+def test_an_endpoint_that_may_go_to_no_instance_is_woken_by_what_waits(project, account, client):
+    (project / "dogs.toml").write_text(FILE.format(deploy='kind = "async"\nto_zero = true'))
+    trained(account, client, project)
+
+    jobs(account, project, "deploy")
+
+    scaling, cloudwatch = client("application-autoscaling"), client("cloudwatch")
+    target = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"][0]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (0, 1)
+    policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    waking = next(each for each in policies if each["PolicyName"] == "dogs-waking")
+    alarm = cloudwatch.describe_alarms(AlarmNames=["dogs-waking"])["MetricAlarms"][0]
+    assert alarm["MetricName"] == "HasBacklogWithoutCapacity"
+    assert alarm["AlarmActions"] == [waking["PolicyARN"]]
+
+    (project / "dogs.toml").write_text(FILE.format(deploy='kind = "async"\nmost = 2'))
+    jobs(account, project, "deploy")
+    assert not cloudwatch.describe_alarms(AlarmNames=["dogs-waking"])["MetricAlarms"]
+
+    jobs(account, project, "delete")
+    assert not cloudwatch.describe_alarms()["MetricAlarms"]
+
+
 @pytest.fixture(scope="module")
 def gateway(server):
     """The platform's runtime in front of our own server: /endpoints/NAME/invocations."""

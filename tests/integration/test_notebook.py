@@ -1,19 +1,21 @@
 """The notebook from top to bottom: by the programs of this machine, by jobs on an account of the
 platform, and as it stands in the repository."""
 
+import ast
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
-import time
 
 import boto3
 import psutil
 import pytest
 
+from debugger.rules import asked
 from tests import serving
+from tests.account import KEYS, answering
 from tests.tree import ROOT, Tree
 
 COMMITTED = ROOT / "local_test" / "train_and_deploy.ipynb"
@@ -100,38 +102,10 @@ def account(here, tmp_path_factory):
     """Environment of an account whose jobs end with what the programs here have made."""
     port, log = serving.free_port(), tmp_path_factory.mktemp("account")
     with serving.running(here.base / "training", log / "serve") as server:
-        own = {
-            **os.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
-        with (log / "moto").open("w") as lines:
-            moto = subprocess.Popen(
-                [sys.executable, "-m", "tests.platform", str(port), str(here.base), server.url],
-                env=own, cwd=ROOT, stdout=lines, stderr=lines,
-            )  # fmt: skip
-        try:
-            wait_for(port, moto, log / "moto")
-            yield own
-        finally:
-            moto.terminate()
-            moto.wait(30)
-
-
-def wait_for(port, process, log):
-    deadline = time.monotonic() + 60
-    while not serving_at(port):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def serving_at(port):
-    return any(
-        each.laddr.port == port and each.status == psutil.CONN_LISTEN
-        for each in psutil.net_connections("tcp")
-    )
+        words = ("tests.platform", str(port), str(here.base), server.url)
+        url = f"http://127.0.0.1:{port}"
+        with answering(log, port, *words, AWS_ENDPOINT_URL=url):
+            yield {**os.environ, **KEYS, "AWS_ENDPOINT_URL": url, "PYTHONPATH": str(ROOT)}
 
 
 def client(account, name):
@@ -190,11 +164,19 @@ def test_the_training_is_above_chance_and_shows_what_it_saw(story):
 
     assert float(re.search(r"accuracy ([0-9.]+)%", said)[1]) > 150 / CLASSES
     assert "report.html</a>" in said
-    epochs = story.table('"metrics.jsonl"')
-    assert [row["epoch"] for row in epochs] == ["1", "2", "3"]
-    assert all(0 <= float(row["data_wait_share"]) <= 1 for row in epochs)
     assert len(story.pictures("create_trial(")) == 1
     assert len(story.pictures('"confusion_matrix.png"')) == 2
+
+
+def test_the_verdicts_and_a_steps_stages_are_read(story):
+    said = story.said('"profiler-report.json"')
+
+    assert "profiler-report.html</a>" in said
+    counts = ast.literal_eval(re.search(r"^\{.*\}$", said, re.MULTILINE)[0])
+    assert sum(counts.values()) >= len(asked.MODULES)
+    assert counts["NoIssuesFound"] >= 3
+    assert counts["Error"] == 0
+    assert len(story.pictures('plt.xlabel("% of a step")')) == 1
 
 
 def test_three_ways_of_asking_have_one_answer(story):
@@ -303,7 +285,7 @@ def test_the_committed_outputs_are_small_whole_and_of_no_machine(committed):
     outputs = [output for cell in committed.codes for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert "Traceback" not in committed.text
-    assert sum(map(is_picture, outputs)) == 6
+    assert sum(map(is_picture, outputs)) == 7
     shown = json.dumps([
         {**output, "data": {kind: value for kind, value in output.get("data", {}).items()
                             if not kind.startswith("image/")}}

@@ -188,7 +188,8 @@ def test_looking(account, client, project, recorded):
 def test_endpoints(account, client, project, recorded):
     together = {}
     for kind in ("realtime", "async", "multi-model"):
-        (project / "dogs.toml").write_text(FILE.format(deploy=f'kind = "{kind}"\nmost = 3'))
+        scaled = "to_zero = true" if kind == "async" else "most = 3"
+        (project / "dogs.toml").write_text(FILE.format(deploy=f'kind = "{kind}"\n{scaled}'))
         trained(account, client, project)
         recorded()
         for _ in range(2):

@@ -91,6 +91,7 @@ def test_a_search_ends_with_the_best_model_its_hyperparameters_and_a_page(tree):
     for word in ("History", "Parallel coordinates", "plotly"):
         assert word in page
     assert 'src="http' not in page
+    assert '"showSendToCloud": false' in page  # no button sends a plot away
     assert re.search(r"best: trial \d", done.stdout)
     assert folder(tree, "trials", "0001", "output", "data", "report.html").is_file()
 

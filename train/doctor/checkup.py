@@ -38,6 +38,7 @@ def check(
     findings = faults.find(seen, labels, data_policy)
     out = policy.left_out(seen)
     findings.left_out = {split: len(bad) + len(leaked) for split, (bad, leaked) in out.items()}
+    findings.leaks_left_out = {split: len(leaked) for split, (_, leaked) in out.items()}
     findings.thumbnails = page.thumbnails(findings, indexes)
     _say(findings, len(out["train"][1]), say)
     if output is not None:

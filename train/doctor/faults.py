@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pages.markup import shown
 from train.doctor import copies
 from train.doctor.copies import Photos
 from train.doctor.examine import Seen
 from train.doctor.findings import MOST_NAMES, MOST_PER_KIND, Finding, Findings, Place
 from train.doctor.look import BAD, LOOKED, ODD
-from train.index import shown
 
 TINY_SIDE = 16
 HUGE_PIXELS = 25_000_000

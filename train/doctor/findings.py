@@ -68,6 +68,8 @@ class Findings:
     """Kind -> findings, also of those that are not kept."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Split -> photos that are not used."""
+    leaks_left_out: dict[str, int] = field(default_factory=dict)
+    """The same, of those that another split holds, too."""
     thumbnails: list[tuple[str, bytes]] = field(default_factory=list)
     """Caption and JPEG, bounded in number and bytes."""
 
@@ -85,6 +87,7 @@ class Findings:
             "photos": self.photos,
             "looked_at": self.looked,
             "left_out": self.left_out,
+            "leaks_left_out": self.leaks_left_out,
             "data_policy": self.policy,
             "counts": {kind: self.counts[kind] for kind in KINDS if self.counts[kind]},
             "findings": [finding.as_dict() for kind in KINDS for finding in self.of(kind)],

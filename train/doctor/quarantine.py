@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pages.markup import shown
 from train.doctor.examine import Seen
-from train.index import shown
 
 FOLDER = "quarantine"
 LIST = "files.jsonl"

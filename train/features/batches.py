@@ -44,7 +44,7 @@ class FeatureBatches:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MicroBatch]:
         """Shuffled; each photo in a view that seed and epoch choose."""
-        views = self._views(epoch)
+        views = self.views(epoch)
         micro = min(self.batch_size, self.micro)
         for spec in self.share.epoch(self.batch_size, micro, self._seed, epoch):
             if spec.step >= first_step:
@@ -57,7 +57,8 @@ class FeatureBatches:
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.float()
 
-    def _views(self, epoch: int) -> NDArray[np.int64]:
+    def views(self, epoch: int) -> NDArray[np.int64]:
+        """Of every photo, which of its changed copies an epoch trains on."""
         random = np.random.default_rng([self._seed, epoch, 1])
         return random.integers(0, len(self._places), len(self.index))
 

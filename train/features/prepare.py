@@ -71,7 +71,11 @@ def prepare(request: Request, training: bool) -> Loaders | None:
             except UnfitError as error:
                 say(f"note: {plan.engine} computes no features of {chosen.network}: {error}")
                 continue
-            return Loaders(**{"train": loaders.train, **made}, photos=loaders.photos)
+            return Loaders(
+                **{"train": loaders.train, **made},
+                photos=loaders.photos,
+                processes=loaders.processes,
+            )
     except StoreError as error:
         say(f"warning: no features are kept, every epoch computes them anew: {error}")
     return None

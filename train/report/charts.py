@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pages.markup import Html, fill, join
 from train.calibration import BINS, Reliability
-from train.report.page import Html, fill, join
 
 WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 24

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from train.report.page import Html, fill, join
+from pages.markup import Html, fill, join
 
 NAMED = 24
 """Classes of a matrix that carries names and counts; more are shown as colours, and the most

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pages.document import Section
+from pages.markup import Html, fill, join, paragraph, percent
 from train.report import confusion
-from train.report.page import Html, Section, fill, join, paragraph, percent
 from train.report.photos import Thumbnails
 from train.report.results import Results
 

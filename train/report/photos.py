@@ -7,8 +7,8 @@ import time
 from PIL import Image
 
 from artifact.preprocess import PhotoError, open_photo
+from pages.markup import Html, fill, join
 from train.index import Index
-from train.report.page import Html, fill, join
 
 SIDE = 176
 """Pixels of the longer side: sharp at the size that is shown, also on a phone's screen."""

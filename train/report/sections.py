@@ -8,11 +8,12 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from pages.document import Section
+from pages.markup import Html, fill, join, number, paragraph, percent, shown, table
 from train.hyperparameters import Hyperparameters
-from train.index import Index, shown
+from train.index import Index
 from train.report import charts, confusion, several
 from train.report.charts import Line
-from train.report.page import Html, Section, fill, join, number, paragraph, percent, table
 from train.report.photos import Thumbnails
 from train.report.results import Results
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from pages.document import Section
+from pages.markup import Html, fill, join, number, paragraph, percent, table
 from train.report import confusion
-from train.report.page import Html, Section, fill, join, number, paragraph, percent, table
 from train.report.photos import Thumbnails
 from train.report.results import Results
 from train.surprises import Rows

@@ -1,12 +1,12 @@
 """All files of the report, into the output folder."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.report import mistakes, page, sections, several
-from train.report.page import Section
+from pages import document
+from pages.document import Section
+from train.report import mistakes, sections, several
 from train.report.photos import Thumbnails
 from train.report.results import Results
 
@@ -43,14 +43,13 @@ def write_evaluation(path: Path, results: Results) -> None:
 
 
 def write_page(path: Path, results: Results, findings: Sequence[Section] = ()) -> None:
-    """Whole or not at all."""
-    text = page.document(title(results), sections.lead(results), contents(results, findings))
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    document.write({path: page(results, findings)})
+
+
+def page(results: Results, findings: Sequence[Section] = ()) -> str:
+    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    parts = contents(results, findings)
+    return document.document(title(results), sections.lead(results), parts, style=style)
 
 
 def title(results: Results) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from artifact.preprocess import EXTENSIONS
 from container.failure import ChannelError
-from train.index import shown
+from pages.markup import shown
 from train.sources.left_out import NAMED, LeftOut
 from train.sources.listing import Folder
 from train.sources.request import Request

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from container.failure import ChannelError
 from container.opt_ml import Channel
-from train.index import shown
+from pages.markup import shown
 from train.schema import nearest
 from train.sources.formats import SUFFIXES
 from train.sources.listing import Folder, listed

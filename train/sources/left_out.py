@@ -1,6 +1,6 @@
 """Files of a source that are no photos: counted, and the first few named; there may be millions."""
 
-from train.index import shown
+from pages.markup import shown
 
 NAMED = 5
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container.failure import DataError
-from train.index import Index, Targets, shown
+from pages.markup import shown
+from train.index import Index, Targets
 from train.pieces import Form, Pieces
 
 Names = dict[int, str]

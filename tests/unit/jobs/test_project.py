@@ -91,6 +91,7 @@ def test_all_mistakes_are_told_with_what_would_fit(written):
         ("count = 2", "spot = true\nkeep_alive_minutes = 5", "0 with spot"),
         ("count = 2", 'instance = "g5.xlarge"', "train.instance='g5.xlarge'"),
         ("count = 2", 'input_mode = "Slow"', "expected one of File, FastFile, Pipe"),
+        ("[train]", "[deploy]\nto_zero = true\n[train]", "only an asynchronous endpoint"),
         ("[train]", "[train", "is no TOML"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from describe.__main__ import describe
-from jobs import names, requests
+from jobs import names, requests, scaling
 from jobs.project import Deploy, Project, Train, Transform
 
 PROJECT = Project(
@@ -54,6 +54,7 @@ def test_a_training_job(described, train):
     )
 
     check("sagemaker", "CreateTrainingJob", request)
+    assert ("ProfilerConfig" in request) is train.profiler  # the image has a profiler of its own
     by_name = {each["ChannelName"]: each for each in request["InputDataConfig"]}
     assert by_name["model"]["InputMode"] == "File"
     sources = by_name["train"]["DataSource"]["S3DataSource"]
@@ -107,6 +108,7 @@ KINDS = [
     Deploy(),
     Deploy(kind="serverless"),
     Deploy(kind="async", most=3),
+    Deploy(kind="async", to_zero=True),
     Deploy(kind="multi-model", environment={"TOP_K": "3"}),
     Deploy(most=4, capture_percent=10),
 ]
@@ -118,11 +120,12 @@ def test_an_endpoint(deploy):
 
     check("sagemaker", "CreateModel", requests.model(project, "m", "s3://bucket/model.tar.gz"))
     check("sagemaker", "CreateEndpointConfig", requests.endpoint_config(project, "c", "m"))
-    for alarm in requests.alarms(project, "dogs"):
+    for alarm in (*scaling.alarms(project, "dogs"), scaling.waking_alarm("dogs", "arn:aws:x")):
         check("cloudwatch", "PutMetricAlarm", alarm)
     check("application-autoscaling", "RegisterScalableTarget",
-          requests.scalable_target(project, "dogs"))  # fmt: skip
-    check("application-autoscaling", "PutScalingPolicy", requests.scaling_policy(project, "dogs"))
+          scaling.scalable_target(project, "dogs"))  # fmt: skip
+    for policy in (scaling.scaling_policy(project, "dogs"), scaling.waking_policy("dogs")):
+        check("application-autoscaling", "PutScalingPolicy", policy)
     check("sagemaker", "UpdateEndpoint", {
         "EndpointName": "dogs", "EndpointConfigName": "c",
         "DeploymentConfig": requests.deployment(project, ["a", "b"]),

@@ -215,6 +215,7 @@ def test_an_update_goes_through_both_fleets(stubs, monkeypatch):
     stub["autoscaling"].add_client_error(
         "deregister_scalable_target", "ObjectNotFoundException", "No scalable target found"
     )
+    stub["cloudwatch"].add_response("describe_alarms", {})
 
     hosting.deploy(aws, PROJECT, "s3://dogs-bucket/model.tar.gz", said.append, wait=True)
 

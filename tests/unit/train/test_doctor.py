@@ -240,6 +240,7 @@ def test_the_train_copy_of_a_shared_photo_is_left_out_and_no_other(tmp_path):
     assert names(used["train"]) == [name for name in names(train) if name != "a/4.jpg"]
     assert names(used["validation"]) == names(held)
     assert findings.left_out == {"train": 1, "validation": 0}
+    assert findings.as_dict()["leaks_left_out"] == {"train": 1, "validation": 0}
     assert any("validation/x/held.jpg = train/a/4.jpg" in line for line in said)
 
 

@@ -308,6 +308,9 @@ class FeatureRun:
             Share((len(self.index),)),
         )  # fmt: skip
 
+    def ended_by(self):
+        return ""
+
     def should_stop(self):
         self.questions += 1
         return self.stop_at is not None and self.questions >= self.stop_at
@@ -322,6 +325,8 @@ class FeatureRun:
         )  # fmt: skip
 
     def train_mode(self): ...
+
+    def update_begins(self, state): ...
 
     def update_done(self, state, images): ...
 

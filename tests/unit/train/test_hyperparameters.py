@@ -56,6 +56,22 @@ def test_false_is_false_in_any_spelling(text):
         ("hidden_units", "hidden_units", "512, 256", [512, 256]),
         ("hidden_units", "hidden_units", "128", [128]),
         ("hidden_units", "hidden_units", "[]", []),
+        (
+            "debug_collections",
+            "debug_collections",
+            "weights, relu_output",
+            ["weights", "relu_output"],
+        ),
+        ("debug_collections", "debug_collections", '["Gradients"]', ["gradients"]),
+        ("debug-reductions", "debug_reductions", "abs_mean", ["abs_mean"]),
+        ("debug_include_regex", "debug_include_regex", "^ResNet_fc,relu", ["^ResNet_fc", "relu"]),
+        (
+            "debug_include_regex",
+            "debug_include_regex",
+            '["a{1,2}", "[Ll]oss"]',
+            ["a{1,2}", "[Ll]oss"],
+        ),
+        ("debug_include_regex", "debug_include_regex", "[Ll]oss_output", ["[Ll]oss_output"]),
     ],
 )
 def test_other_names_and_notations_are_accepted(given_name, name, text, value):
@@ -98,6 +114,9 @@ def test_all_mistakes_come_at_once_with_what_would_work():
         pytest.param({"hidden_units": "[" * 2000}, "like [512, 256]", id="endless list"),
         pytest.param({"hidden_units": "[512, -1]"}, "like [512, 256]", id="negative units"),
         pytest.param({"pretrained": "maybe"}, "true or false", id="boolean"),
+        pytest.param({"debug_collections": "weigths"}, "did you mean weights?", id="collection"),
+        pytest.param({"debug_reductions": "[1]"}, "a list of names out of", id="a number's name"),
+        pytest.param({"debug_include_regex": "(fc"}, "'(fc': missing )", id="regular expression"),
         pytest.param({"network": ""}, "a name", id="empty"),
         pytest.param({"epochs": "1e400"}, "whole number", id="overflow"),
         pytest.param({"epochs": None}, "whole number", id="null"),

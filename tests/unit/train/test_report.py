@@ -2,13 +2,15 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pages import document, markup
 from tests import make, reports
-from train.report import charts, confusion, page, sections, write
+from train.report import charts, confusion, sections, write
 from train.report.photos import Thumbnails, shrink
 
 EVIL = "<script>alert('x')</script>\"&$title\u202e\udcff"
@@ -62,7 +64,9 @@ def test_names_are_text_wherever_they_stand(tmp_path):
     labels = [EVIL + str(at) for at in range(3)]
     results = reports.results(tmp_path, 3, labels=labels)
 
-    text = page.document(EVIL, sections.lead(results), write.contents(results, ()))
+    results = replace(results, job=EVIL)
+
+    text = write.page(results)
 
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(&#x27;x&#x27;)" in text
@@ -176,7 +180,7 @@ def test_the_scale_holds_its_values_between_round_numbers(low, high, first, last
 
 
 def test_findings_from_elsewhere_stand_after_the_data(tmp_path):
-    section = page.Section("Data doctor", page.paragraph("<i>two</i> twins"))
+    section = document.Section("Data doctor", markup.paragraph("<i>two</i> twins"))
 
     found = [each.title for each in write.contents(reports.results(tmp_path, 2), [section])]
 
@@ -191,7 +195,7 @@ def test_the_interval_of_an_accuracy_is_wilsons():
 
 
 def test_the_page_forbids_the_network():
-    text = page.document("t", page.Html(""), [])
+    text = document.document("t", markup.Html(""), [])
 
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
     assert "default-src 'none'" in policy

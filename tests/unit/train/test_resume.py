@@ -49,6 +49,9 @@ class Run:
         self.loader = Loader(photos, 6, 2, batches.Plan(0, 2), pin=False, stay=False)
         self.questions = 0
 
+    def ended_by(self):
+        return ""
+
     def should_stop(self):
         self.questions += 1
         return self.stop_at is not None and self.questions >= self.stop_at
@@ -62,6 +65,8 @@ class Run:
     def bad_files_seen(self, index, lines): ...
 
     def train_mode(self): ...
+
+    def update_begins(self, state): ...
 
     def update_done(self, state, images): ...
 

@@ -4,33 +4,24 @@ Names of classes and files are other people's text: they may hold markup, contro
 bytes that are no characters at all.
 """
 
-import base64
-import hashlib
 import html
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
-from train.index import shown
-
-HERE = Path(__file__).parent
-NUMBER = re.compile(r"[-+]?[\d.,]+(e-?\d+)?%?|–")
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?%?|–")
 
 
 class Html(str):
     """Markup, made by this module's functions."""
 
 
-@dataclass(frozen=True)
-class Section:
-    title: str
-    body: Html
-
-    @property
-    def anchor(self) -> str:
-        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+def shown(name: str) -> str:
+    """A name for the log, for JSON and for pages: line ends, control characters and bytes that are
+    no UTF-8, all of which a file system allows, as escapes."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def escape(value: object) -> Html:
@@ -93,27 +84,3 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def paragraph(text: object, css: str = "") -> Html:
     return fill('<p class="$css">$text</p>', text=text, css=css)
-
-
-def document(title: str, lead: Html, sections: Sequence[Section]) -> str:
-    """One file that asks the network for nothing: its policy forbids it, whatever is in it."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    made = fill(
-        (HERE / "page.html").read_text(encoding="utf-8"),
-        title=title,
-        digest=digest,
-        style=Html((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Html(script),
-        lead=lead,
-        links=join(
-            fill('<a href="#$anchor">$title</a>', anchor=each.anchor, title=each.title)
-            for each in sections
-        ),
-        sections=join(
-            fill('<section id="$anchor"><h2>$title</h2>$body</section>',
-                 anchor=each.anchor, title=each.title, body=each.body)
-            for each in sections
-        ),
-    )  # fmt: skip
-    return str(made)

@@ -1,0 +1,1 @@
+"""What a diagnosis leaves for people and programs: `profiler-report.html` and its JSON."""

@@ -1,0 +1,1 @@
+"""Pages of HTML that are one file and need no network: what all our reports are made with."""
