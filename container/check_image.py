@@ -72,7 +72,7 @@ def compilers() -> list[str]:
 def packages() -> list[str]:
     """Every direct requirement can be imported, and all versions agree."""
     wrong = []
-    for name in [*direct("torch"), *direct("app"), *direct("platform")]:
+    for name in [*direct("torch"), *direct("serve"), *direct("app"), *direct("platform")]:
         try:
             importlib.import_module(MODULES.get(name, name.replace("-", "_")))
         except Exception as error:  # whatever a package raises, the list goes on

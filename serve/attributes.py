@@ -4,6 +4,8 @@ import re
 
 from serve.refusal import PayloadError
 
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
 
 def top_k(query: str | None, custom_attributes: str, default: int) -> int:
     """The query counts first. Custom attributes may hold anything else of the caller's.

@@ -4,7 +4,8 @@
 
 One resolution covers all of them, so that no two locks disagree. What only torch pulls in stands in
 `torch.txt`, because another index (`TORCH_INDEX`) has other builds of it; `torch-needs.txt` is the
-part of it that every build needs, whatever the index. The two
+part of it that every build needs, whatever the index. `serve.txt` is a part of `app.txt`: all that
+the slim image installs. The two
 lines of the SDK, each in an environment of its own, are locked apart beside their examples.
 """
 
@@ -47,16 +48,18 @@ def write(name: str, blocks: dict[str, str], folder: Path = HERE) -> None:
 
 
 def main() -> None:
-    everything = resolve("app", "torch", "platform", "develop")
+    everything = resolve("serve", "app", "torch", "platform", "develop")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(everything.values()))
         file.flush()
         pins = Path(file.name)
-        app = resolve("app", constraints=pins)
-        torch = {k: v for k, v in resolve("app", "torch", constraints=pins).items() if k not in app}
+        serve = resolve("serve", constraints=pins)
+        app = resolve("serve", "app", constraints=pins)
+        torch = {k: v for k, v in resolve("serve", "app", "torch", constraints=pins).items() if k not in app}
         shared = app.keys() | torch.keys()
-        platform = resolve("app", "torch", "platform", constraints=pins)
-        develop = resolve("app", "torch", "develop", constraints=pins)
+        platform = resolve("serve", "app", "torch", "platform", constraints=pins)
+        develop = resolve("serve", "app", "torch", "develop", constraints=pins)
+    write("serve", serve)
     write("app", app)
     write("torch", torch)
     write("torch-needs", {k: v for k, v in torch.items() if not HARDWARE.match(k)})

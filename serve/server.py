@@ -1,0 +1,43 @@
+"""What all requests share: settings, the model, its queue and engines, and what bounds both."""
+
+import atexit
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from container import resources
+from container.settings import Settings
+from serve.batcher import Batcher
+from serve.engine import keeper
+from serve.model import Model
+from serve.readiness import Readiness
+
+
+@dataclass
+class Server:
+    """What the requests share. `room` bounds requests in hand, `decoding` the memory of photos."""
+
+    settings: Settings
+    model: Model
+    batcher: Batcher
+    readiness: Readiness
+    room: threading.Semaphore
+    decoding: threading.Semaphore
+
+
+def start(settings: Settings, model_dir: Path) -> Server:
+    """Starts the engines. Raises ModelError where the model cannot be read."""
+    model = Model.read(model_dir)
+    gpus = resources.gpu_count()
+    server = Server(
+        settings,
+        model,
+        Batcher(settings.queue_images),
+        Readiness(max(1, gpus)),
+        threading.Semaphore(settings.request_limit),
+        threading.Semaphore(resources.cpu_count()),
+    )
+    keepers = keeper.start(model, settings, server.batcher, server.readiness, gpus)
+    for each in keepers:
+        atexit.register(each.close)
+    return server
