@@ -1,4 +1,4 @@
-"""The artifact on disk: `model.json`, `weights.safetensors`, `reference.png`.
+"""The artifact on disk: `model.json`, `weights.safetensors`, `reference.png`, and maybe `engine/`.
 
 `model.json` is written last and holds the hash of every other file, so that a folder with it is
 whole. Nothing in it is code, and nothing is read that it does not name.
@@ -10,18 +10,23 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifact.preprocess import Preprocessing
+from artifact.rules import Preprocessing
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.png"
+ENGINE = "engine"
+ENGINE_GRAPH, ENGINE_WEIGHTS = f"{ENGINE}/model.xml", f"{ENGINE}/model.bin"
+ENGINE_FILES = (ENGINE_GRAPH, ENGINE_WEIGHTS)
+"""Of the compiled engine: there are both or neither."""
+ENGINE_PRECISIONS = ("int8", "bfloat16", "float32")
 NESTED_LEVELS = 2
 """How deep below the model folder `model.json` is looked for: archives often add a folder."""
 PARTIAL = ".partial-"
@@ -58,6 +63,9 @@ class Description:
     """Of several labels: the probability from which a photo is given each, in label order."""
     test_time_flip: bool = False
     """Answers are the mean over a photo and its mirror image."""
+    compiled: dict[str, Any] = field(default_factory=dict)
+    """Of the engine in `engine/`: its `precision`, the `accuracies` seen on how many `images`, and
+    the `decision` in words. Empty where there is none."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """File name -> sha256 and bytes."""
 
@@ -73,9 +81,10 @@ def sha256(path: Path) -> str:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    names = (REFERENCE, WEIGHTS, *(ENGINE_FILES if (folder / ENGINE_GRAPH).is_file() else ()))
     return {
         name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in (REFERENCE, WEIGHTS)
+        for name in names
     }
 
 
@@ -107,10 +116,17 @@ def publish(folder: Path, model_dir: Path) -> None:
     """Moves a checked artifact into place. The description goes first out and last in, so that no
     mixture of an old and a new model ever looks whole."""
     (model_dir / DESCRIPTION).unlink(missing_ok=True)
-    for name in (REFERENCE, WEIGHTS, DESCRIPTION):
+    shutil.rmtree(model_dir / ENGINE, ignore_errors=True)  # an old one beside new weights
+    engine = ENGINE_FILES if (folder / ENGINE_GRAPH).is_file() else ()
+    if engine:
+        (model_dir / ENGINE).mkdir(mode=0o755)
+        (model_dir / ENGINE).chmod(0o755)
+    for name in (REFERENCE, WEIGHTS, *engine, DESCRIPTION):
         # mkdtemp's files are the user's own; the platform's uploader may be another one
         (folder / name).chmod(0o644)
         sync(folder / name)
+        if name == DESCRIPTION and engine:
+            sync(model_dir / ENGINE)
         (folder / name).replace(model_dir / name)
     sync(model_dir)
 
@@ -181,9 +197,24 @@ def read_description(folder: Path) -> Description:
         raise ArtifactError(f"{path} is damaged: multi_label must be true or false")
     if description.multi_label and not _thresholds_fit(description):
         raise ArtifactError(f"{path} is damaged: thresholds must be a number for every label")
-    if set(description.files) != {REFERENCE, WEIGHTS}:
-        raise ArtifactError(f"{path} names files {sorted(description.files)}")
+    _check_engine(path, description)
     return description
+
+
+def _check_engine(path: Path, description: Description) -> None:
+    expected = {REFERENCE, WEIGHTS}
+    compiled: object = description.compiled
+    if not isinstance(compiled, dict):
+        raise ArtifactError(f"{path} is damaged: compiled must be an object")
+    if compiled:
+        expected |= set(ENGINE_FILES)
+        if compiled.get("precision") not in ENGINE_PRECISIONS:
+            raise ArtifactError(
+                f"{path} is damaged: the compiled engine's precision is "
+                f"{compiled.get('precision')!r}, expected one of {', '.join(ENGINE_PRECISIONS)}"
+            )
+    if set(description.files) != expected:
+        raise ArtifactError(f"{path} names files {sorted(description.files)}")
 
 
 def _check_temperature(path: Path, value: Any) -> None:
@@ -201,14 +232,28 @@ def _thresholds_fit(description: Description) -> bool:
     )
 
 
-def check_files(folder: Path, description: Description) -> None:
-    """Compares every file with its recorded size and hash. Raises ArtifactError."""
-    for name, expected in description.files.items():
+def check_files(folder: Path, description: Description, names: Iterable[str] = ()) -> None:
+    """Compares all files, or those of the `names`, with size and hash. Raises ArtifactError."""
+    described = check_sizes(folder, description, names or description.files)
+    for name in described:
+        check_hash(folder, name, described)
+
+
+def check_sizes(
+    folder: Path, description: Description, names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """What is said of these files. Raises ArtifactError where one is missing or cut."""
+    described = {name: description.files[name] for name in names}
+    for name, expected in described.items():
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{name} missing in {folder}")
         size = path.stat().st_size
         if size != expected["bytes"]:
             raise ArtifactError(f"{name} has {size} bytes, {DESCRIPTION} says {expected['bytes']}")
-        if sha256(path) != expected["sha256"]:
-            raise ArtifactError(f"{name} is not the file that {DESCRIPTION} describes (sha256)")
+    return described
+
+
+def check_hash(folder: Path, name: str, described: dict[str, dict[str, Any]]) -> None:
+    if sha256(folder / name) != described[name]["sha256"]:
+        raise ArtifactError(f"{name} is not the file that {DESCRIPTION} describes (sha256)")

@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 from artifact import archive, network, reference
 from artifact.inference import Classifier
 from artifact.preprocess import Preprocessing
+from train import export
+from train.compiled.candidates import Candidates, save
+from train.compiled.order import Made, Order, Photos
 
 LABELS = ["red", "green", "blue"]
 IMAGE_SIZE = 32
@@ -43,6 +46,28 @@ def npy(array: np.ndarray[Any, Any]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
+
+
+def compiled_artifact(
+    model_dir: Path, photos: Photos | None = None, tolerance: float = 0.5
+) -> Path:
+    """The artifact below with a compiled engine: in int8 where there are photos to calibrate and
+    judge it with, else in float32; returns its folder."""
+    artifact(model_dir)
+    nothing = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    photos = photos or Photos(nothing, nothing, np.empty(0, np.int64), np.empty(0, np.int8))
+    add_engine(model_dir, Order(str(model_dir), True, tolerance, 1, 60.0), photos)
+    return model_dir
+
+
+def add_engine(folder: Path, order: Order, photos: Photos) -> Made:
+    """What the process that makes an engine does, in this one."""
+    graph, made = Candidates(order, photos, print).choose()
+    save(graph, folder)
+    description = archive.read_description(folder)
+    description.compiled = made.as_dict()
+    export.check(folder, description)
+    return made
 
 
 def artifact(model_dir: Path, labels: list[str] | None = None) -> Path:

@@ -2,9 +2,11 @@
 
 import json
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from artifact.network import normalise
 from artifact.preprocess import pixels
 from artifact.reference import tolerance
 from container import failure
+from train.progress import say
 
 VERIFY_SECONDS = 300
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -30,9 +33,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def export(network: nn.Module, description: Description, model_dir: Path) -> dict[str, Any]:
-    """Publishes the artifact in `model_dir`; returns its files. Raises Failure, with nothing put in
-    place, where a fresh process cannot load it and repeat the reference answer."""
+def export(
+    network: nn.Module,
+    description: Description,
+    model_dir: Path,
+    compile_engine: Callable[[Path], dict[str, Any]] = lambda _: {},
+) -> dict[str, Any]:
+    """Publishes the artifact in `model_dir`; returns its files. `compile_engine` may add `engine/`
+    to the folder that it is given, and says what goes into the description as `compiled`. Raises
+    Failure, with nothing put in place, where a fresh process cannot load it and repeat the
+    reference answer."""
     with archive.staging(model_dir) as folder:
         (folder / archive.REFERENCE).write_bytes(reference.png())
         weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
@@ -40,14 +50,30 @@ def export(network: nn.Module, description: Description, model_dir: Path) -> dic
         description.files = archive.describe_files(folder)
         description.reference_probabilities = _reference(network, description)
         archive.write_description(folder, description)
-        seen = _verify(folder)
-        description.engines = {
-            engine: {"distance": value, "tolerance": tolerance(engine.rpartition("-")[2], value)}
-            for engine, value in seen.items()
-        }
-        archive.write_description(folder, description)
+        description.compiled = compile_engine(folder)
+        check(folder, description)
         archive.publish(folder, model_dir)
     return description.files
+
+
+def check(folder: Path, description: Description) -> None:
+    """Describes the staged files and what a fresh process sees of them; a compiled engine that it
+    cannot load is left out. Raises Failure where it cannot load the model."""
+    if not description.compiled:
+        shutil.rmtree(folder / archive.ENGINE, ignore_errors=True)
+    description.files = archive.describe_files(folder)
+    archive.write_description(folder, description)
+    seen, refused = _verify(folder)
+    if refused:
+        say(f"warning: the compiled engine is left out, torch will serve: {refused}")
+        description.compiled = {}
+        shutil.rmtree(folder / archive.ENGINE)
+        description.files = archive.describe_files(folder)
+    description.engines = {
+        engine: {"distance": value, "tolerance": tolerance(engine.rpartition("-")[2], value)}
+        for engine, value in seen.items()
+    }
+    archive.write_description(folder, description)
 
 
 @torch.no_grad()
@@ -63,8 +89,9 @@ def _reference(network: nn.Module, description: Description) -> list[float]:
     return answer
 
 
-def _verify(folder: Path) -> dict[str, float]:
-    """Distance per engine, by a process that shares nothing with this one but the folder."""
+def _verify(folder: Path) -> tuple[dict[str, float], str]:
+    """Distance per engine, and why the compiled one, if any, is of no use: by a process that shares
+    nothing with this one but the folder."""
     command = [sys.executable, "-P", "-m", "artifact.verify", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_SECONDS)
     if done.returncode == -signal.SIGKILL:
@@ -75,10 +102,11 @@ def _verify(folder: Path) -> dict[str, float]:
             f"the saved model does not load in a fresh process: {last}",
             "the volume may be damaged or full; start the job again",
         )
-    distances: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    distances: dict[str, float] = answer["distances"]
     if distances["torch-float32"] > tolerance("float32", 0):
         raise failure.ModelError(
             f"the saved model answers differently: {distances['torch-float32']:.4f} off",
             "the volume may be damaged; start the job again",
         )
-    return distances
+    return distances, answer["refused"]

@@ -11,6 +11,7 @@ from pages.markup import Html, paragraph
 from train import export, loop
 from train.answers import Answers
 from train.calibration import Calibration, calibrate
+from train.compiled import of_job
 from train.doctor import page as doctor
 from train.evaluate import Evaluation, StopRequestedError
 from train.progress import say
@@ -38,7 +39,8 @@ def finish(run: Training) -> None:
     if calibration is not None:
         description.temperature = calibration.fit.temperature
         description.metrics["calibration"] = calibration.as_dict()
-    files = export.export(run.network, description, run.job.paths.model)
+    compile_engine = of_job.compiler(run, answers)
+    files = export.export(run.network, description, run.job.paths.model, compile_engine)
     if evaluation is not None and not run.state.interrupted:
         _report(run, evaluation, split, answers, calibration)
     sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())

@@ -219,6 +219,21 @@ class Hyperparameters:
         "twice as fast there, slower elsewhere",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    compile_engine: str = declare(
+        "auto",
+        "Whether the model gets a compiled engine for processors (OpenVINO), which serves without "
+        "torch; auto leaves out a search's trials and networks that are quick anyway.",
+        "several times as fast, and starts in a second",
+        choices=("auto", "true", "false"),
+    )
+    int8_tolerance: float = declare(
+        0.5,
+        "Points of top-1 accuracy on held-out photos that the engine may lose by computing in "
+        "int8, counted from 1,000 photos; of fewer, no more than chance explains.",
+        "less than two trainings differ by",
+        low=0,
+        high=100,
+    )
     checkpoint_minutes: float = declare(
         10.0,
         "Minutes after which an epoch under way is saved, too; 0 saves at its end only.",

@@ -7,16 +7,11 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artifact.archive import ArtifactError
 from container.failure import Failure, ModelError, classify, reason
-from serve.engine import wire
+from serve.engine import choice, wire
 from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter
-
-if TYPE_CHECKING:
-    from serve.engine.torch import TorchEngine
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -55,13 +50,8 @@ def _watch(lifeline: int) -> None:
     os._exit(0)
 
 
-def _load(orders: Orders, reporter: Reporter) -> "TorchEngine":
-    reporter.progress("importing torch")
-    # not before the lifeline is watched: this takes seconds
-    from serve.engine.torch import TorchEngine
-
-    reporter.progress("loading the weights")
-    engine = TorchEngine(Path(orders.model_dir), orders.device, orders.precision, orders.threads)
+def _load(orders: Orders, reporter: Reporter) -> choice.Engine:
+    engine = choice.load(orders, reporter.progress)
     seconds = 0.0
     for count in sorted({1, orders.batch_images}):
         reporter.progress(f"warming up with {count} images")
@@ -82,7 +72,7 @@ def _beat(reporter: Reporter) -> None:
         time.sleep(BEAT_SECONDS)
 
 
-def _answer(sock: socket.socket, engine: "TorchEngine", orders: Orders) -> int:
+def _answer(sock: socket.socket, engine: choice.Engine, orders: Orders) -> int:
     """Until the server closes. After any error the process ends: its device may not be trusted."""
     while True:
         batch = wire.receive_batch(sock, engine.image_size, orders.batch_images)
