@@ -36,7 +36,7 @@ graceful_timeout = 25  # the platform kills 30 s after SIGTERM
 keepalive = 75  # longer than load balancers keep an idle connection, so that they close first
 backlog = 2048
 loglevel = "warning"
-logconfig_dict = log.configuration(settings.log_level)
+logconfig_dict = log.configuration(settings.log_level, settings.log_format)
 accesslog = None
 # heartbeat files on a slow disk freeze the server
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()

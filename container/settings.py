@@ -111,6 +111,27 @@ class Settings:
         choices=("debug", "info", "warning", "error"),
     )
 
+    log_format: str = declare(
+        "text",
+        "Form of a log line; json has the inference id in a field of its own.",
+        "LOG_FORMAT",
+        choices=("text", "json"),
+    )
+    metrics: bool = declare(True, "Answer GET /metrics, which the platform scrapes.", "METRICS")
+    record_seconds: int = declare(
+        60,
+        "Seconds between records in CloudWatch's embedded format on standard output; 0 is none.",
+        "METRICS_RECORD_SECONDS",
+        low=0,
+        high=3600,
+    )
+    metrics_namespace: str = declare(
+        "ImageClassification", "Their namespace in CloudWatch.", "METRICS_NAMESPACE"
+    )
+    model_name: str = declare(
+        "model", "What metrics and records call a model that is served alone.", "MODEL_NAME"
+    )
+
     @classmethod
     def read(cls, environment: dict[str, str] | None = None) -> "Settings":
         """Raises SettingError with every value that cannot be used."""
@@ -160,12 +181,18 @@ def read(kind: type[T], environment: dict[str, str] | None = None) -> T:
     return kind(**values)
 
 
-def _parse(text: str, setting: Any) -> int | str:
+def _parse(text: str, setting: Any) -> int | str | bool:
     """The value, or a ValueError that says what was expected."""
     choices, low, high = (setting.metadata[key] for key in ("choices", "low", "high"))
+    if setting.type is bool:
+        if text.strip().lower() not in ("true", "false"):
+            raise ValueError("true or false")
+        return text.strip().lower() == "true"
+    if setting.type is str and not choices:
+        return text.strip()
     if setting.type is str:
         value = "".join(text.lower().split())
-        if choices and value not in choices:
+        if value not in choices:
             raise ValueError(f"one of {', '.join(choices)}")
         return value
     expected = f"a whole number from {low} to {high}"

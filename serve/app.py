@@ -17,11 +17,14 @@ from werkzeug.exceptions import HTTPException
 from container import last_words, log, opt_ml
 from container.failure import Failure, classify, reason
 from container.settings import Settings
+from serve import record, trace
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.invocation import answer_to
-from serve.readiness import READY
+from serve.readiness import READY, Pinged
 from serve.refusal import BusyError, Refusal
 from serve.server import Server, start
+from serve.trace import server_timing
+from serve.watch import Watch
 
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 ECHOED = (CUSTOM_ATTRIBUTES, INFERENCE_ID)
@@ -36,9 +39,11 @@ logger = logging.getLogger("serve")
 def create_app() -> Flask:
     """What gunicorn calls. A server that cannot be made ends the container with its reason."""
     settings = Settings.read()
-    logging.config.dictConfig(log.configuration(settings.log_level))
+    logging.config.dictConfig(log.configuration(settings.log_level, settings.log_format))
     try:
-        return routes(start(settings, opt_ml.Paths(opt_ml.base()).model))
+        server = start(settings, opt_ml.Paths(opt_ml.base()).model)
+        record.start(server.watch)
+        return routes(server)
     except Exception as error:
         failure = classify(error)
         if not isinstance(error, Failure):
@@ -49,16 +54,30 @@ def create_app() -> Flask:
 
 def routes(server: Server) -> Flask:
     app = Flask(__name__, static_folder=None)
+    pinged = Pinged()
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> ResponseReturnValue:
         state = server.readiness.whole()
+        pinged.note(state)
         return jsonify(state.as_dict()), 200 if state.name == READY else 503
 
     @app.post("/invocations")
     def invocations() -> ResponseReturnValue:
+        trace.begin(request.headers.get(INFERENCE_ID, ""))
         return answer_to(server)
 
+    if server.settings.metrics:
+
+        @app.get("/metrics")
+        def metrics() -> ResponseReturnValue:
+            from serve import exposition  # its library is imported by the first scrape
+
+            text, content_type = exposition.text(server.watch, request.headers.get("Accept", ""))
+            return Response(text, content_type=content_type)
+
+    # what is registered last is called first
+    app.after_request(lambda response: _timed(response, server.watch))
     app.after_request(_echo)
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(HTTPException, _http_error)
@@ -68,6 +87,7 @@ def routes(server: Server) -> Flask:
 
 
 def _refused(refusal: Refusal) -> ResponseReturnValue:
+    trace.refused(refusal)
     body = refusal.as_dict()
     if not isinstance(refusal, BusyError):
         return jsonify(body), refusal.status
@@ -93,9 +113,23 @@ def _out_of_memory(error: Exception) -> ResponseReturnValue:
 
 
 def _defect(error: Exception) -> ResponseReturnValue:
+    trace.refused(error)
     identity = uuid.uuid4().hex
     logger.error("500 id=%s: %s", identity, error, exc_info=error)
     return jsonify({"error": "internal error; the log has it under this id", "id": identity}), 500
+
+
+def _timed(response: Response, watch: Watch) -> Response:
+    """Counts what was asked; says where its time went, if it was asked to."""
+    done = watch.finish(response.status_code)
+    if done is None or not done[0].timed:
+        return response
+    said = server_timing(*done)
+    response.headers["Server-Timing"] = said
+    if CUSTOM_ATTRIBUTES in response.headers:  # the only header that an endpoint passes on
+        echoed = f"{response.headers[CUSTOM_ATTRIBUTES]}; server-timing=({said})"
+        response.headers[CUSTOM_ATTRIBUTES] = echoed[:MAX_ECHO_CHARACTERS]
+    return response
 
 
 def _echo(response: Response) -> Response:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from serve import trace
 from serve.payload import Image
 from serve.refusal import BusyError
 
@@ -29,6 +30,8 @@ class Request:
     missing: int
     done: threading.Event = field(default_factory=threading.Event)
     failure: str | None = None
+    taken_at: float = 0.0
+    """When an engine took the first of its images, of the monotonic clock."""
 
     def over(self) -> bool:
         return self.done.is_set() or time.monotonic() >= self.deadline
@@ -48,6 +51,8 @@ class Batcher:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.taken: Callable[[int], None] = lambda images: None
+        """Told the size of every batch."""
         self._waiting: deque[Ticket] = deque()
         self._changed = threading.Condition()
         self._closed: str | None = "no engine is ready"
@@ -62,6 +67,7 @@ class Batcher:
             raise BusyError("the request's time ran out before the engine had an answer")
         if request.failure is not None:
             raise BusyError(request.failure)
+        trace.classified(len(images), request.taken_at)
         return [answer for answer in request.answers if answer is not None]
 
     def _put(self, tickets: list[Ticket]) -> None:
@@ -93,6 +99,7 @@ class Batcher:
             while not lost():
                 batch = self._next(most)
                 if batch:
+                    self._note(batch)
                     return batch
                 self._changed.wait()
         return []
@@ -107,6 +114,17 @@ class Batcher:
                 batch.append(ticket)
             self._waiting.popleft()
         return batch
+
+    def _note(self, batch: list[Ticket]) -> None:
+        now = time.monotonic()
+        for ticket in batch:
+            ticket.request.taken_at = ticket.request.taken_at or now
+        self.taken(len(batch))
+
+    @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        return len(self._waiting)
 
     def wake(self) -> None:
         with self._changed:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from flask import Response, request
 from gunicorn.http.errors import ParseException
 
-from serve import accept, answer, attributes, payload
+from serve import accept, answer, attributes, payload, trace
 from serve.answer import Form, Outcome
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.batcher import Batcher
@@ -18,11 +18,13 @@ from serve.server import Server
 
 def answer_to(server: Server) -> Response:
     """Raises a Refusal for what cannot be answered; its class says whose fault that is."""
+    custom_attributes = request.headers.get(CUSTOM_ATTRIBUTES, "")
+    trace.asks(server.name, attributes.timing(request.args.get("timing"), custom_attributes))
     with _room(server):
-        return _answer(server)
+        return _answer(server, custom_attributes)
 
 
-def _answer(server: Server) -> Response:
+def _answer(server: Server, custom_attributes: str) -> Response:
     settings, model = server.settings, server.model
     deadline = time.monotonic() + settings.deadline_seconds
     state = server.readiness.whole()
@@ -31,17 +33,18 @@ def _answer(server: Server) -> Response:
     content_type = request.headers.get("Content-Type", "")
     payload.check_type(content_type)
     wanted = accept.choose(request.headers.get("Accept", ""), settings.accept)
-    asked = attributes.top_k(
-        request.args.get("top_k"), request.headers.get(CUSTOM_ATTRIBUTES, ""), settings.top_k
-    )
+    asked = attributes.top_k(request.args.get("top_k"), custom_attributes, settings.top_k)
     body = _body(settings.max_payload_bytes, deadline)
+    trace.mark("read")
     rules = payload.Rules(model.preprocessing, settings.max_pixels, settings.item_limit)
     with _decoding(server, deadline):
         decoded = payload.decode(body, content_type, rules)
+    trace.mark("decode")
     outcomes = _classify(server.batcher, decoded.items, deadline)
     answer.check(outcomes)
     form = Form(wanted, model.labels, asked, decoded.single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
+    trace.mark("encode")
     return Response(data, content_type=mimetype)
 
 

@@ -35,6 +35,21 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+class Pinged:
+    """What /ping last answered: a change is one line of the log, all the rest is silence."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._lock = threading.Lock()
+
+    def note(self, state: State) -> None:
+        with self._lock:
+            changed, self._last = self._last != state.name, state.name
+        if changed:
+            why = f": {state.reason}" if state.reason else ""
+            log.info("ping: %s%s", state.name, why)
+
+
 class Readiness:
     """Every change of an engine's state is one log line."""
 
@@ -42,9 +57,16 @@ class Readiness:
         start = State(LOADING, _now(), "the engine is starting", "starting")
         self._states = [start] * engines
         self._started = [time.monotonic()] * engines
+        self._starts = 0
         self._lock = threading.Lock()
 
+    @property
+    def restarts(self) -> int:
+        """Starts beyond the first of each engine."""
+        return max(0, self._starts - len(self._states))
+
     def loading(self, engine: int, reason: str) -> None:
+        self._starts += 1
         self._started[engine] = time.monotonic()
         self._set(engine, State(LOADING, _now(), reason, "starting"))
         log.info("engine %d: loading: %s", engine, reason)

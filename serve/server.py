@@ -2,15 +2,17 @@
 
 import atexit
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from container import resources
 from container.settings import Settings
 from serve.batcher import Batcher
 from serve.engine import keeper
+from serve.engine.keeper import Keeper
 from serve.model import Model
 from serve.readiness import Readiness
+from serve.watch import Watch
 
 
 @dataclass
@@ -23,6 +25,11 @@ class Server:
     readiness: Readiness
     room: threading.Semaphore
     decoding: threading.Semaphore
+    keepers: list[Keeper] = field(default_factory=list)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.settings, lambda: [self])
 
 
 def start(settings: Settings, model_dir: Path) -> Server:
@@ -37,7 +44,8 @@ def start(settings: Settings, model_dir: Path) -> Server:
         threading.Semaphore(settings.request_limit),
         threading.Semaphore(resources.cpu_count()),
     )
-    keepers = keeper.start(model, settings, server.batcher, server.readiness, gpus)
-    for each in keepers:
+    server.batcher.taken = server.watch.tally("").batch
+    server.keepers = keeper.start(model, settings, server.batcher, server.readiness, gpus)
+    for each in server.keepers:
         atexit.register(each.close)
     return server

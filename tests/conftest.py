@@ -36,7 +36,7 @@ def server(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A ready server that no test may harm; small limits, so that they are cheap to pass."""
     log = tmp_path_factory.mktemp("server") / "log"
     limits = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "2", "MAX_PIXELS": "1000000", "MAX_ITEMS": "20"}
-    with serving.running(tiny_artifact, log, **limits) as ready:
+    with serving.running(tiny_artifact, log, METRICS="false", **limits) as ready:
         yield ready
 
 

@@ -66,6 +66,11 @@ class Keeper(threading.Thread):
             time.sleep(0 if losses == 1 else min(LONGEST_WAIT_SECONDS, 2.0 ** (losses - 2)))
         return None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's process, where there is one."""
+        return self._process.pid if self._process is not None else None
+
     def close(self) -> None:
         """The server is ending: the engine goes first."""
         self._closing = True

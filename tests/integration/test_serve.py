@@ -350,7 +350,7 @@ def test_custom_attributes_and_inference_id_come_back_even_with_an_error(server:
     assert answer.headers["X-Amzn-SageMaker-Inference-Id"] == "42"
 
 
-def test_metrics_and_unknown_paths_are_quiet_404s_in_json(server: Server) -> None:
+def test_metrics_that_are_off_and_unknown_paths_are_quiet_404s_in_json(server: Server) -> None:
     before = server.log.read_text()
     answers = [requests.get(f"{server.url}/{path}", timeout=5) for path in ("metrics", "", "x/y")]
 

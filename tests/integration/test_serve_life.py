@@ -250,7 +250,8 @@ def test_ping_is_red_with_a_reason_until_the_reference_image_is_classified(
     assert "no engine is ready" in refused.json()["error"]
     log = server.log.read_text().splitlines()
     assert any(refused.json()["id"] in line for line in log)
-    assert "ready after" in log[-1]
+    assert "ready after" in log[-2]
+    assert log[-1].endswith("ping: ready")
 
 
 def test_a_full_queue_is_503_with_its_limit_while_ping_stays_green(

@@ -24,10 +24,11 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
-    "flask": {"serve/app.py"},
+    "flask": {"serve/app.py", "serve/invocation.py"},
     "smdebug": {"debugger/"},
     "plotly": {"tune/page.py", "debugger/report/figures.py"},
     "pynvml": {"debugger/profiler/gpus.py"},
+    "prometheus_client": {"serve/exposition.py"},
 }
 """Libraries and the files, or folders, that may name them."""
 
@@ -79,7 +80,7 @@ def test_the_platforms_folder_is_known_in_one_place():
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("serve.app", {"torch", "torchvision", "smdebug", "matplotlib"}),
+        ("serve.app", {"torch", "torchvision", "smdebug", "matplotlib", "prometheus_client"}),
         ("container.supervisor", {"torch", "numpy", "PIL"}),
         ("artifact.preprocess", {"torch"}),
         ("train.job", {"smdebug", "flask", "matplotlib", "tensorboardX"}),
