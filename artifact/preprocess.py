@@ -20,6 +20,9 @@ from PIL import (  # noqa: F401  the plugins of the formats below: naming them s
     WebPImagePlugin,
 )
 
+from artifact.bounds import PhotoError as PhotoError
+from artifact.bounds import PhotoTooLargeError as PhotoTooLargeError
+from artifact.bounds import check_header, check_pixels, check_scans
 from artifact.rules import Preprocessing as Preprocessing
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -30,6 +33,9 @@ EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif",
 MAX_PIXELS = 50_000_000
 """Pixels of one photo in training: 50 megapixels decode to 150 MB."""
 
+BAND_PIXELS = 1 << 18
+"""Pixels converted to RGB at a time: a few megabytes beside the photo."""
+
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
 
@@ -37,14 +43,6 @@ Pixels = NDArray[np.uint8]
 
 # our own limit is checked from the header, with a message of ours; Pillow's would only warn first
 Image.MAX_IMAGE_PIXELS = None
-
-
-class PhotoError(ValueError):
-    """The bytes are not a photo of a known format, or a damaged one."""
-
-
-class PhotoTooLargeError(PhotoError):
-    """The header declares more pixels than the limit; nothing was decoded."""
 
 
 def open_photo(data: bytes, shortest: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -56,17 +54,17 @@ def open_photo(data: bytes, shortest: int, max_pixels: int = MAX_PIXELS) -> Imag
     if not data:
         raise PhotoError("0 bytes: there is no photo")
     try:
+        check_header(data, max_pixels)
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
-        if width * height > max_pixels:
-            raise PhotoTooLargeError(
-                f"{width}x{height} is {width * height:,} pixels; the limit is {max_pixels:,}"
-            )
-        if width < 1 or height < 1:
-            raise PhotoError(f"{width}x{height} pixels: there is no photo")
+        check_pixels(width, height, max_pixels)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            check_scans(data, width * height, max_pixels)
         image.draft("RGB", (2 * shortest, 2 * shortest))  # JPEG only; a no-op elsewhere
         image.load()
-        return _rgb(_upright(image))
+        upright = _upright(image)
+        del image  # where it was turned, only one of the two is kept
+        return _rgb(upright)
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -92,14 +90,28 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """RGB of any mode: 16-bit scaled by 257, CMYK converted, transparent pixels over white."""
+    """RGB of any mode: 16-bit scaled by 257, CMYK converted, transparent pixels over white.
+
+    Band by band: what lies between the photo and its RGB form is never whole in memory.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    if image.mode in ("I", "F"):
+        raise PhotoError(f"32-bit pixels (mode {image.mode}); save the photo with 8 or 16 bits")
+    rows = max(1, BAND_PIXELS // image.width)
+    if rows >= image.height:
+        return _band_rgb(image)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_band_rgb(band), (0, top))
+    return whole
+
+
+def _band_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         deep = np.asarray(image)
         return Image.fromarray((deep // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise PhotoError(f"32-bit pixels (mode {image.mode}); save the photo with 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (255, 255, 255, 255))

@@ -4,21 +4,17 @@ Of the photo types the content type is only a hint: clients send one type for ev
 content is sniffed. A type that is not listed is refused even where its bytes would decode.
 """
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifact import preprocess
 from artifact.preprocess import PhotoError, PhotoTooLargeError, Preprocessing
-from serve import multipart, npy, tensor
+from serve import multipart, npy, tensor, text
 from serve.refusal import ContentTypeError, PayloadError, TooLargeError
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
@@ -109,9 +105,7 @@ def photo(body: bytes, rules: Rules) -> Image:
     try:
         return preprocess.pixels(body, rules.preprocessing, rules.max_pixels)
     except PhotoTooLargeError as error:
-        found = re.match(r"(\d+)x(\d+)", str(error))
-        received = int(found[1]) * int(found[2]) if found else None
-        raise TooLargeError(str(error), limit=rules.max_pixels, received=received) from error
+        raise TooLargeError(str(error), limit=error.limit, received=error.pixels) from error
     except PhotoError as error:
         raise PayloadError(str(error)) from error
 
@@ -153,22 +147,8 @@ def _reader(image: NDArray[Any], rules: Rules) -> Callable[[], Image]:
     return lambda: tensor.pixels(image, rules.preprocessing, rules.max_pixels)
 
 
-def _parse(text: bytes) -> Any:
-    """Raises PayloadError for everything that is not JSON of a sane depth and of finite numbers."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise PayloadError(f"{constant} is not a number that can be classified")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise PayloadError("the JSON is nested too deeply") from None
-    except ValueError as error:  # bad syntax, bad UTF-8, integers of thousands of digits
-        raise PayloadError(f"the body is not JSON: {str(error)[:200]}; {JSON_FORMS}") from None
-
-
 def _json(body: bytes, rules: Rules) -> Payload:
-    value = _parse(body)
+    value = text.parse(body, JSON_FORMS)
     if not isinstance(value, dict):
         raise PayloadError(f"JSON of type {type(value).__name__}; {JSON_FORMS}")
     if "instances" not in value:
@@ -188,7 +168,7 @@ def _json_lines(body: bytes, rules: Rules) -> Payload:
 
 def _json_line(line: bytes, rules: Rules) -> Item:
     try:
-        return _instance(_parse(line), rules)
+        return _instance(text.parse(line, JSON_FORMS), rules)
     except PayloadError as error:
         return Item(error=error)
 
@@ -208,24 +188,11 @@ def _image(value: Any, rules: Rules) -> Image:
             raise PayloadError(f"an object with {shown} and no image{hint}; {JSON_FORMS}")
         value = value["image"]
     if isinstance(value, str):
-        return photo(_base64(value), rules)
+        return photo(text.photo(value), rules)
     if isinstance(value, list):
         numbers = tensor.from_lists(value)
         return tensor.planes(numbers, rules.preprocessing.image_size, rules.max_pixels)
     raise PayloadError(f"an image of type {type(value).__name__}; {JSON_FORMS}")
-
-
-def _base64(text: str) -> bytes:
-    """Plain or URL-safe, with line breaks or not, or a data URI. Raises PayloadError."""
-    if text.startswith("data:"):
-        head, comma, text = text.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise PayloadError("a data URI must be data:TYPE;base64,DATA")
-    try:
-        plain = "".join(text.split()).replace("-", "+").replace("_", "/")
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise PayloadError(f"the image is not base64: {error}") from None
 
 
 def _multipart(body: bytes, content_type: str, rules: Rules) -> Payload:

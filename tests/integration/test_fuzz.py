@@ -6,6 +6,8 @@ time.
 
 import json
 import os
+import socket
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve import accept, payload
-from tests import make
+from tests import broken, make
 from tests.serving import Server
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
@@ -26,7 +28,8 @@ TENSORS = [
     make.npy(np.full((1, 3, 2, 2), np.inf)),
 ]
 MULTIPART = b'--e\r\nContent-Disposition: form-data; name="a"\r\n\r\n%s\r\n--e--\r\n' % PHOTOS[0]
-WHOLE = [*PHOTOS, *TENSORS, MULTIPART, b'{"instances": [[[[0.5]],[[1]],[[2]]]]}']
+ODD = [make_it() for make_it in broken.READ.values()]
+WHOLE = [*PHOTOS, *ODD, *TENSORS, MULTIPART, b'{"instances": [[[[0.5]],[[1]],[[2]]]]}']
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
@@ -60,6 +63,7 @@ BODIES = st.one_of(
     VALUES.map(in_forms),
     st.lists(VALUES, max_size=4).map(lambda lines: "\n".join(map(json.dumps, lines)).encode()),
     st.integers(1, 100_000).map(lambda depth: b"[" * depth),
+    st.integers(1, 100_000).map(lambda count: b'{"image": "' + b"/9j/" * count + b'"}'),
 )
 TYPES = st.one_of(
     st.sampled_from([*payload.ACCEPTED, "multipart/form-data; boundary=e", None]),
@@ -104,6 +108,69 @@ def test_no_payload_hurts_the_server(
         assert isinstance(answer.json()["error"], str)
     assert good.status_code == 200
     assert (server.worker(), server.engine().pid) == (worker, engine)
+
+
+BROKEN = {
+    **{name: (make_it, (200,)) for name, make_it in broken.READ.items()},
+    # the larger ones are longer than a body may be
+    **{name: (make_it, (400, 413)) for name, (make_it, _) in broken.REFUSED.items()},
+    **{name: (make_it, (413,)) for name, make_it in broken.TOO_LARGE.items()},
+}
+MOST_GROWTH = 64 << 20
+"""Of the HTTP process, for photos of a million pixels and bodies of 2 MiB: some 9 bytes a pixel on
+each processor, and the bodies."""
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_no_broken_photo_costs_the_server_more_than_a_photo(
+    server: Server, worker: psutil.Process
+) -> None:
+    server.invoke(PHOTOS[0])
+    engine, before = server.engine().pid, peak_bytes(worker)
+
+    answers = {name: server.invoke(make_it()) for name, (make_it, _) in BROKEN.items()}
+    in_json = server.invoke(b'{"image": "' + b"A" * 2_000_000 + b'"}', "application/json")
+
+    wrong = {
+        name: (answer.status_code, answer.text[:200])
+        for name, answer in answers.items()
+        if answer.status_code not in BROKEN[name][1]
+    }
+    assert not wrong
+    assert in_json.status_code == 400
+    assert (server.worker(), server.engine().pid) == (worker, engine)
+    assert peak_bytes(worker) - before < MOST_GROWTH
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("top_k=2\r\nX-Injected: 1", id="a line of its own"),
+        pytest.param("top_k=2\nSet-Cookie: a=b", id="a bare line feed"),
+        pytest.param("top_k=2\x00\x1b[31m", id="control characters"),
+        pytest.param("top_k=2\xff\xfe", id="bytes beyond ASCII"),
+        pytest.param("top_k=" + "9" * 3000, id="far too long"),
+    ],
+)
+def test_a_header_of_the_callers_makes_none_of_the_answers(server: Server, value: str) -> None:
+    head = (
+        f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+        f"X-Amzn-SageMaker-Custom-Attributes: {value}\r\n"
+        f"Content-Length: {len(PHOTOS[0])}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head.encode("latin-1") + PHOTOS[0])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    lines = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    names = {line.partition(b":")[0].lower() for line in lines[1:]}
+    assert lines[0].split()[1] in (b"200", b"400")
+    assert not names & {b"x-injected", b"set-cookie"}
+    assert all(b"\x00" not in line and b"\x1b" not in line and b"\n" not in line for line in lines)
 
 
 def test_a_good_photo_is_answered_after_all_of_it(server: Server) -> None:

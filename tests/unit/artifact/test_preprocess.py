@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifact.preprocess import PhotoError, PhotoTooLargeError, Preprocessing, open_photo, pixels
+from artifact.preprocess import (
+    PhotoError,
+    PhotoTooLargeError,
+    Preprocessing,
+    fit,
+    open_photo,
+    pixels,
+)
 from serve import payload
 from tests import make
 
@@ -148,6 +155,29 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale() -> None:
     image = open_photo(make.encode(make.picture(1600, 1200), "JPEG"), RULES.resize)
 
     assert image.size == (200, 150)
+
+
+def at_full_scale(data: bytes) -> np.ndarray:
+    return fit(Image.open(io.BytesIO(data)).convert("RGB"), RULES).astype(int)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (127, 200), (140, 100)])
+def test_without_a_reduced_scale_the_pixels_are_those_of_the_whole_photo(size) -> None:
+    data = make.encode(make.picture(*size), "JPEG")
+
+    np.testing.assert_array_equal(pixels(data, RULES), at_full_scale(data))
+
+
+@pytest.mark.parametrize("size", [(300, 260), (600, 500), (1200, 900)])
+def test_a_reduced_scale_changes_a_photo_by_less_than_anybody_sees(size) -> None:
+    """Half a level of 255 on average, four at most."""
+    data = make.encode(make.picture(*size), "JPEG")
+
+    difference = np.abs(pixels(data, RULES) - at_full_scale(data))
+
+    assert open_photo(data, RULES.resize).size < size
+    assert difference.mean() < 0.5
+    assert difference.max() <= 4
 
 
 def test_the_middle_is_cut_out_and_the_shorter_side_resized() -> None:
