@@ -27,7 +27,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= 2
 PYTEST := $(RUN) -m pytest -n $(WORKERS) --dist loadscope
 
-.PHONY: help demo tune notebook test soak image image-demo sdk lint lock third-party venv clean
+.PHONY: help demo tune notebook test soak image image-demo sdk peers lint lock third-party venv clean
 
 help:
 	@sed -n '1,3p' Makefile; grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,8 @@ image-demo: image $(VENV)/.demo ## the demo through docker run
 
 sdk: $(SDKS:=/.made) ## the environments of the SDK's examples, v2 and v3
 
+peers: .venv-peers/.made ## the environment of the servers that ours is measured against
+
 lint: $(VENV)/.test ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -103,5 +105,15 @@ $(SDKS:=/.made): .venv-sdk-%/.made: local_test/sdk/requirements-%.txt
 		--no-deps --no-compile -r $<
 	touch $@
 
+# torch and what else the project has locked come from its own environment: all sides run the same
+.venv-peers/.made: benchmarks/peers/requirements.txt $(VENV)/.test
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-deps --no-compile -r $<
+	$(RUN) -c 'import sys; print(*(each for each in sys.path if "site-packages" in each), sep="\n")' \
+		> "$$($(@D)/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
+	touch $@
+
 clean: ## removes what the targets above made
-	rm -rf $(VENV) $(SDKS) demo notebook tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SDKS) .venv-peers demo notebook tuning build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,17 +1,28 @@
 """An artifact with random weights: what is measured does not depend on what a network has learned.
 
-python -m benchmarks.model FOLDER [--network resnet50] [--image-size 224]
+    python -m benchmarks.model FOLDER [--network resnet50] [--image-size 224]
+
+It gets the compiled engine that a job would give it, in int8, unjudged: random weights have no
+accuracy to lose.
 """
 
 import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from artifact import network
 from artifact.archive import Description
 from artifact.preprocess import Preprocessing
-from train import export
+from train import device, export
+from train.compiled.of_job import WORTH_FLOPS
+from train.compiled.order import Made
 
 CLASSES = 100
 
@@ -26,7 +37,22 @@ def make(model_dir: Path, name: str, image_size: int) -> None:
         versions=export.versions(),
     )
     made = network.build(name, CLASSES, (), image_size)
-    export.export(made, description, model_dir)
+    worth = device.forward_flops(name, image_size) >= WORTH_FLOPS
+    there = all(importlib.util.find_spec(each) for each in ("openvino", "nncf"))
+    export.export(made, description, model_dir, compile_engine if worth and there else _none)
+
+
+def _none(folder: Path) -> dict[str, Any]:
+    return {}
+
+
+def compile_engine(folder: Path) -> dict[str, Any]:
+    """In a process of its own, as a job does it; its libraries print what is no result."""
+    command = [sys.executable, "-P", "-m", "benchmarks.engine", str(folder)]
+    project = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    subprocess.run(command, stdout=sys.stderr, check=True, env=environment)
+    return asdict(Made("int8", "made for its speed: random weights have no accuracy to lose"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 COUNT = 16
+CHOSEN = 64
 WIDTH, HEIGHT = 500, 375
 BYTES = 110_000
 NEAR = 0.03
@@ -28,6 +29,22 @@ def make(folder: Path) -> None:
                 break
             low, high = (strength, high) if len(data) < BYTES else (low, strength)
         (folder / f"{number:02d}.jpg").write_bytes(data)
+
+
+def choose(source: Path, folder: Path) -> None:
+    """Links those of `source`, and of the folders in it, whose size is nearest to `BYTES`, into
+    `folder`: photos of different size cost differently, and a few dozen stand for all."""
+    files = [path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")]
+    files.sort(key=lambda path: (abs(path.stat().st_size - BYTES), path))
+    found = 0
+    for path in files:
+        if found == CHOSEN:
+            break
+        with Image.open(path) as image:
+            if image.format != "JPEG":  # whatever its name says
+                continue
+        (folder / f"{found:02d}.jpg").symlink_to(path.resolve())
+        found += 1
 
 
 def _scene(random: np.random.Generator) -> Any:

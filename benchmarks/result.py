@@ -25,12 +25,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def give(result: dict[str, Any], rows: Sequence[Sequence[str]], out: Path | None) -> None:
-    """`rows` starts with the titles. `result` has a `setting`."""
+def give(
+    result: dict[str, Any],
+    rows: Sequence[Sequence[str]],
+    out: Path | None,
+    more: Sequence[str] = (),
+) -> None:
+    """`rows` starts with the titles; `more` are lines below it. `result` has a `setting`."""
     setting = result["setting"]
     lines = [f"{name}: {setting[name]}" for name in SHOWN if setting.get(name) not in (None, {})]
     lines += ["versions: " + ", ".join(f"{k} {v}" for k, v in setting["versions"].items()), ""]
-    lines += table(rows)
+    lines += [*table(rows), *more]
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,8 @@ One resolution covers all of them, so that no two locks disagree. What only torc
 `torch.txt`, because another index (`TORCH_INDEX`) has other builds of it; `torch-needs.txt` is the
 part of it that every build needs, whatever the index. `serve.txt` is a part of `app.txt`: all that
 the slim image installs. The two
-lines of the SDK, each in an environment of its own, are locked apart beside their examples.
+lines of the SDK, each in an environment of its own, are locked apart beside their examples, and so
+are the servers that benchmarks compare with.
 """
 
 import re
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+PEERS = HERE.parents[1] / "benchmarks" / "peers"
 SDK = HERE.parents[1] / "local_test" / "sdk"
 PYTHON = "3.11"
 HARDWARE = re.compile(r"^(torch|torchvision|triton|nvidia-(?!ml-py).*|cuda-.*)$")
@@ -59,6 +61,7 @@ def main() -> None:
         shared = app.keys() | torch.keys()
         platform = resolve("serve", "app", "torch", "platform", constraints=pins)
         develop = resolve("serve", "app", "torch", "develop", constraints=pins)
+        peers = resolve("requirements", constraints=pins, folder=PEERS)
     write("serve", serve)
     write("app", app)
     write("torch", torch)
@@ -66,6 +69,9 @@ def main() -> None:
     write("platform", {k: v for k, v in platform.items() if k not in shared})
     write("develop", {k: v for k, v in develop.items() if k not in shared})
     write("build", resolve("build"))
+    # they see the packages of the project's own environment, the tests' included
+    known = shared | develop.keys()
+    write("requirements", {k: v for k, v in peers.items() if k not in known}, PEERS)
     for name in ("requirements-v2", "requirements-v3"):
         write(name, resolve(name, folder=SDK), SDK)
 

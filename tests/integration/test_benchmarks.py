@@ -4,15 +4,18 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from benchmarks import load, recipes, setting
+from benchmarks import load, photos, recipes, servers, setting
 from tests.tree import COLOURS, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,41 +57,92 @@ def serving(tmp_path_factory):
     """What it printed, and the file that it kept."""
     out = tmp_path_factory.mktemp("results") / "serving.json"
     short = ("--seconds", "0.3", "--rounds", "1", "--starts", "1")
-    return run("serving", *TINY, *short, "--out", str(out)), out
+    more = ("--limit", "--threads", "--plot", str(out.with_suffix(".svg")))
+    return run("serving", *TINY, *short, *more, "--out", str(out)), out
 
 
-def test_serving_ends_with_both_servers_figures_and_their_setting(serving):
+def test_serving_ends_with_all_servers_figures_and_their_setting(serving):
     result = last_line(serving[0])
 
-    assert result.keys() == {"benchmark", "setting", "ours", "peer", "ratio"}
+    assert result.keys() == {
+        "benchmark", "setting", "servers", "ratio", "limit", "threads",
+    }  # fmt: skip
     own = {"network", "image_size", "batch", "concurrency", "seconds", "memory", "client"}
     assert result["setting"].keys() >= SETTING | own
     assert 90_000 < result["setting"]["photos"]["bytes"] < 130_000
-    for name in ("ours", "peer"):
-        assert result[name]["start_seconds"] > 0
-        assert result[name]["peak_memory_mib"] > 100
-        assert result[name]["at"].keys() == {"1", "8"}
-        for at, figures in result[name]["at"].items():
-            assert figures.keys() == SPEED | {"answers", "rounds", "client_cpu"}
-            assert figures["images_per_second"] > 0
-            assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-            assert figures["answers"] >= int(at)
+    assert result["servers"].keys() == {"ours", "flask"}
+    for figures in result["servers"].values():
+        assert figures["start_seconds"] > 0
+        assert 10 < figures["memory_mib"] < figures["peak_memory_mib"]
+        assert figures["at"].keys() == {"1", "8"}
+        for at, speed in figures["at"].items():
+            assert speed.keys() == SPEED | {"answers", "rounds", "client_cpu"}
+            assert speed["images_per_second"] > 0
+            assert 0 < speed["p50_ms"] <= speed["p99_ms"]
+            assert speed["answers"] >= int(at)
 
 
-def test_serving_ratios_are_ours_by_the_peers(serving):
+def test_serving_ratios_are_ours_by_the_peers_and_by_the_limit(serving):
     result = last_line(serving[0])
+    ours, flask, limit = result["servers"]["ours"], result["servers"]["flask"], result["limit"]
 
-    quotient = result["ours"]["start_seconds"] / result["peer"]["start_seconds"]
-    assert result["ratio"]["start_seconds"] == pytest.approx(quotient, abs=0.01)
-    assert result["ratio"]["at"]["8"].keys() == SPEED
+    quotient = ours["start_seconds"] / flask["start_seconds"]
+    assert result["ratio"]["flask"]["start_seconds"] == pytest.approx(quotient, abs=0.01)
+    assert result["ratio"]["flask"]["at"]["8"].keys() == SPEED
+    best = max(each["images_per_second"] for each in ours["at"].values())
+    assert limit["images_per_second"] == max(limit["ways"].values())
+    assert limit["ratio"] == pytest.approx(best / limit["images_per_second"], abs=0.01)
+    threads = result["threads"]
+    assert threads["ratio"] == pytest.approx(threads["many_mib"] / threads["one_mib"], abs=0.01)
 
 
-def test_serving_prints_a_table_and_keeps_it_with_the_result(serving):
+def test_serving_prints_a_table_and_keeps_it_with_the_result_and_a_plot(serving):
     done, out = serving
 
     assert re.search(r"\nimages/s, 8 at a time +[\d.]+ +[\d.]+ +[\d.]+ +higher\n", done.stdout)
+    assert re.search(r"\nlimit without a server: [\d.]+ images/s ", done.stdout)
     assert json.loads(out.read_text()) == last_line(done)
     assert done.stdout.startswith(out.with_suffix(".txt").read_text())
+    assert "<svg" in out.with_suffix(".svg").read_text()
+
+
+@pytest.mark.skipif(
+    not servers.PEERS_PYTHON.is_file() or shutil.which("java") is None,
+    reason="LitServe and TorchServe: `make peers`, and Java 17",
+)
+def test_litserve_and_torchserve_answer_in_batches_and_leave_nothing_behind():
+    short = ("--seconds", "1", "--rounds", "1", "--starts", "1", "--concurrency", "4")
+
+    result = last_line(run("serving", *TINY, *short, "--peers", "litserve,torchserve"))
+
+    assert result["ratio"].keys() == {"litserve", "torchserve"}
+    for name in ("litserve", "torchserve"):
+        assert result["servers"][name]["at"]["4"]["images_per_second"] > 0
+        assert "batches of up to 8" in result["setting"]["engine"][name]
+    lines = [" ".join(each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if str(servers.PEERS_PYTHON.parent) in line]
+
+
+def test_serving_says_what_is_missing_for_a_peer():
+    done = run("serving", "--peers", "litserve", "--image", "any")
+
+    assert done.returncode == 2
+    assert "--image has no litserve: use --peers flask" in done.stderr
+
+
+def test_photos_to_send_are_those_nearest_to_the_size_of_the_webs(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    (tmp_path / "bees").mkdir()
+    for quality in (5, 60, 95):
+        Image.fromarray(noise).save(tmp_path / "bees" / f"{quality}.jpg", quality=quality)
+    Image.fromarray(noise).save(tmp_path / "ants.jpg", "GIF")
+    (tmp_path / "sent").mkdir()
+
+    photos.choose(tmp_path / "bees", tmp_path / "sent")
+
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "sent").iterdir())]
+    assert len(sizes) == 3
+    assert abs(sizes[0] - photos.BYTES) == min(abs(size - photos.BYTES) for size in sizes)
 
 
 def test_startup_ends_with_the_imports_and_a_jobs_first_step():

@@ -1,0 +1,152 @@
+"""What the hardware gives without a server: the same engine and decoding in one process, no HTTP.
+
+    python -m benchmarks.limit MODEL PHOTOS SECONDS
+
+`MODEL` holds an artifact, `PHOTOS` JPEGs. Three ways to share the processors out are tried in turn,
+as nobody knows before which is best on a machine; the limit is the best of them. Photos are already
+in memory, and every one that is decoded is another file, as for a server.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifact import archive, preprocess
+from artifact.preprocess import Preprocessing
+from benchmarks.load import distinct
+
+BATCH = 8
+WARM_UP_SECONDS = 2.0
+
+
+class Engine(Protocol):
+    def classify(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Probabilities N x classes of N x H x W x 3 uint8 pixels."""
+
+
+class Photos:
+    """Bodies of which no two are equal, and their pixels."""
+
+    def __init__(self, folder: Path, rules: Preprocessing) -> None:
+        self._files = [path.read_bytes() for path in sorted(folder.glob("*.jp*g"))]
+        self._rules = rules
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def pixels(self) -> NDArray[np.uint8]:
+        with self._lock:
+            self._count += 1
+            number = self._count
+        body = distinct(self._files[number % len(self._files)], str(number))
+        return preprocess.pixels(body, self._rules)
+
+
+def engine(folder: Path, threads: int) -> Engine:
+    """As the server loads it: the compiled one where the artifact has it, else torch's."""
+    if getattr(archive.read_description(folder), "compiled", None):
+        from artifact.compiled import CompiledClassifier
+
+        return CompiledClassifier(folder, threads)
+    import torch
+
+    from artifact.inference import Classifier
+    from serve.engine.torch import choose_precision
+
+    torch.set_num_threads(threads)
+    return Classifier(folder, precision=choose_precision("auto", "cpu"))
+
+
+def in_turns(engines: list[Engine], photos: Photos, until: float) -> int:
+    """Decode a batch on every processor, then classify it on every processor."""
+    done = 0
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while time.perf_counter() < until:
+            batch = list(pool.map(lambda _: photos.pixels(), range(BATCH)))
+            done += len(engines[0].classify(np.stack(batch)))
+    return done
+
+
+def beside(engines: list[Engine], photos: Photos, until: float) -> int:
+    """The next batch is decoded while one is classified."""
+    done = 0
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+
+        def begin() -> list["Future[NDArray[np.uint8]]"]:
+            return [pool.submit(photos.pixels) for _ in range(BATCH)]
+
+        following = begin()
+        while time.perf_counter() < until:
+            batch = np.stack([each.result() for each in following])
+            following = begin()
+            done += len(engines[0].classify(batch))
+    return done
+
+
+def each_alone(engines: list[Engine], photos: Photos, until: float) -> int:
+    """A thread for each processor that decodes and classifies photo by photo."""
+    counts: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work(mine: Engine) -> None:
+        done = 0
+        while time.perf_counter() < until:
+            done += len(mine.classify(photos.pixels()[None]))
+        counts.put(done)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts.get() for _ in threads)
+
+
+Way = Callable[[list[Engine], Photos, float], int]
+WAYS: dict[str, Way] = {"in turns": in_turns, "beside": beside, "each alone": each_alone}
+
+
+def measure(way: Way, engines: list[Engine], photos: Photos, seconds: float) -> float:
+    """Images per second, after a warm-up."""
+    way(engines, photos, time.perf_counter() + min(seconds, WARM_UP_SECONDS))
+    start = time.perf_counter()
+    done = way(engines, photos, start + seconds)
+    return done / (time.perf_counter() - start)
+
+
+def run(model: Path, folder: Path, seconds: float) -> dict[str, float]:
+    """Way -> images per second."""
+    found = archive.find(model)
+    photos = Photos(folder, archive.read_description(found).preprocessing)
+    processors = len(os.sched_getaffinity(0))
+    whole = [engine(found, processors)]
+    seen = {name: measure(WAYS[name], whole, photos, seconds) for name in ("in turns", "beside")}
+    parts = [engine(found, 1) for _ in range(processors)]
+    return {**seen, "each alone": measure(each_alone, parts, photos, seconds)}
+
+
+def in_process(model: Path, folder: Path, seconds: float) -> dict[str, float]:
+    """`run`, in a fresh process. Raises RuntimeError."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.limit", str(model), str(folder), str(seconds)],
+        cwd=Path(__file__).resolve().parents[1],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the limit's process ended with exit code {done.returncode}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))))
