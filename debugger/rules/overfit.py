@@ -8,7 +8,8 @@ exceed the threshold one after the other. Where both losses are tiny their ratio
 difference must be at least `least_difference`. Augmentation, dropout and label smoothing make the
 training loss the higher one; the rule is silent then, and says so. Single mini-batches are noisy:
 a pass with fewer than `least_losses` training losses is not judged. Without any that is, the epochs
-of metrics.jsonl are looked at.
+of metrics.jsonl are looked at, but not the first: every photo was new to the network then, so that
+nothing can have been learned by heart.
 """
 
 import numpy as np
@@ -48,7 +49,7 @@ class Overfit(TensorRule):
                 self._pass(name, len(losses.passes) - 1)
         if self._pairs:
             return
-        for row in self.evidence.metrics:
+        for row in self.evidence.metrics[1:]:
             train, validation = row.get("train_loss"), row.get("validation_loss")
             if isinstance(train, int | float) and isinstance(validation, int | float):
                 step = int(row.get("step", row.get("epoch", 0)))
@@ -105,7 +106,7 @@ class Overfit(TensorRule):
         if self._few:
             return (
                 f"fewer than {self.chosen.least_losses} training losses were saved between two "
-                "evaluations, and there is no metrics.jsonl; set debug_save_interval lower"
+                "evaluations, and metrics.jsonl holds no second epoch; set debug_save_interval lower"
             )
         return (
             "losses of training and of validation are not both there; set "

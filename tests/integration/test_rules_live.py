@@ -80,11 +80,14 @@ def test_a_rule_that_cannot_be_made_or_breaks_costs_no_other(tree):
 
 
 def test_rules_alone_have_what_they_need_saved(tree):
-    done = tree.train(epochs="1", rules="overfit,vanishing_gradient")
+    done = tree.train(epochs="2", rules="overfit,vanishing_gradient")
 
     assert done.returncode == 0, done.stderr
     assert "losses, gradients from hyperparameters, every 10 updates" in done.stdout
-    assert {each["status"] for each in verdicts(tree)["verdicts"]} == {"NoIssuesFound"}
+    # what a handful of photos teaches is chance; that both could judge it is not
+    found = [each["status"] for each in verdicts(tree)["verdicts"]]
+    assert len(found) == 2
+    assert set(found) <= {"NoIssuesFound", "IssuesFound"}
 
 
 def test_stop_and_keep_best_ends_a_trial_as_early_stopping_does(tree):

@@ -4,6 +4,7 @@ import json
 import time
 from collections import namedtuple
 
+import psutil
 import pytest
 
 from container import resources
@@ -139,13 +140,17 @@ def test_samples_grow_rarer_as_their_files_grow(tmp_path, monkeypatch):
 def test_a_sampler_that_fails_says_so_once_and_ends(tmp_path, monkeypatch):
     said = []
     sampling, _ = made(tmp_path, said)
-    monkeypatch.setattr(Machine, "read", lambda self: 1 / 0)
+    (tmp_path / "proc").symlink_to("/proc")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
     sampling.start()
+    wait_for(lambda: sampling.samples >= 2)
+    assert not said
+    (tmp_path / "proc").unlink()
     wait_for(lambda: said)
     sampling.close()
 
     assert len(said) == 1
-    assert "no more samples: ZeroDivisionError" in said[0]
+    assert "no more samples: FileNotFoundError" in said[0]
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path):

@@ -188,6 +188,13 @@ def test_an_improvement_is_as_large_as_delta(saved, judged):
     assert judged("overtraining", delta="0.3").status == "IssuesFound"
 
 
+def test_nothing_is_learned_by_heart_in_the_first_epoch(judged):
+    one, two = epochs([0.1], [9.0]), epochs([0.1, 0.1], [9.0, 9.0])
+
+    assert judged("overfit", one).status == "NotApplicable"
+    assert judged("overfit", two).status == "IssuesFound"
+
+
 def test_a_head_trained_at_0_0877_is_called_what_it_is(judged, saved):
     """The published job: one epoch, 133 classes, a loss in the tens, accuracy near chance."""
     known = Evidence(
