@@ -1,16 +1,16 @@
 """What the Debugger's hook costs, beside smdebug's used plainly, and beside no hook at all.
 
-    python -m benchmarks.debugger [--rounds 3] [--jobs 2] [--out FILE.json]
+    python -m benchmarks.debugger [--rounds 8] [--jobs 1] [--out FILE.json]
 
 Full fine-tuning goes through the real loop, on pixels in memory: every way of saving trains a
 network of its own, and they take turns, two updates each. Jobs on kept features are whole jobs by
-the image's own entry point.
+the image's own entry point, on as many photos as the projects of dog breeds have: looking into the
+network costs a few seconds a look, which a job of some seconds would feel.
 """
 
 import argparse
 import json
 import re
-import statistics
 import tempfile
 import time
 import warnings
@@ -82,7 +82,8 @@ class Way:
 
     @property
     def seconds(self) -> float:
-        return statistics.median(self.pairs) / 2
+        """Of the quickest round: what else a machine does can only add to it."""
+        return min(self.pairs) / 2
 
 
 def main() -> None:
@@ -113,10 +114,10 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     training.add_options(parser)
-    parser.set_defaults(per_class=80, crops=2)
+    parser.set_defaults(per_class=80, crops=20)
     parser.add_argument("--batch-size", type=int, default=16, help="of an update; default 16")
-    parser.add_argument("--rounds", type=int, default=3, help="of the ways in turn; default 3")
-    parser.add_argument("--jobs", type=int, default=2, help="on features, of each kind; default 2")
+    parser.add_argument("--rounds", type=int, default=8, help="of the ways in turn; default 8")
+    parser.add_argument("--jobs", type=int, default=1, help="on features, of each kind; default 1")
     parser.add_argument("--job-epochs", type=int, default=10, help="of each; default 10")
     result.add_options(parser)
     options: argparse.Namespace = parser.parse_args()
@@ -126,7 +127,7 @@ def parse() -> argparse.Namespace:
 
 
 def full(chosen: Hyperparameters, scratch: Path, rounds: int) -> dict[str, Any]:
-    """Seconds per update of each way, medians after a first turn that is not counted."""
+    """Seconds per update of each way in its quickest round, after a first that is not counted."""
     head = rf"^gradient/.*_{re.escape(networks.head_path(networks.build(chosen.network, 2)))}\."
     settings: dict[str, dict[str, Any]] = {
         "idle": {"interval": NEVER, "collections": USUAL},
@@ -232,7 +233,7 @@ def percent(updates: dict[str, Any], jobs: dict[str, Any]) -> dict[str, Any]:
         idle, saving = more(f"{side} idle"), 2 * more(f"{side} saving")
         return (idle * (INTERVAL - 1) + saving) / INTERVAL
 
-    without = statistics.median(jobs["seconds"]["none"])
+    without = min(jobs["seconds"]["none"])
 
     def sides(figure: Callable[[str], float]) -> dict[str, float]:
         return {side: round(figure(side), 3) for side in ("ours", "smdebug")}
@@ -243,7 +244,7 @@ def percent(updates: dict[str, Any], jobs: dict[str, Any]) -> dict[str, Any]:
         "defaults": sides(defaults),
         "head": sides(lambda side: more(f"{side} head")),
         "features": round(
-            100 * (statistics.median(jobs["seconds"]["ours"]) - without) / without, 3
+            100 * (min(jobs["seconds"]["ours"]) - without) / without, 3
         ),
     }
 

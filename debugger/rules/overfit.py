@@ -106,7 +106,7 @@ class Overfit(TensorRule):
         if self._few:
             return (
                 f"fewer than {self.chosen.least_losses} training losses were saved between two "
-                "evaluations, and metrics.jsonl holds no second epoch; set debug_save_interval lower"
+                "evaluations, and metrics.jsonl has no second epoch; set debug_save_interval lower"
             )
         return (
             "losses of training and of validation are not both there; set "

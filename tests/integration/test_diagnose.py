@@ -11,7 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from debugger.report.write import RECORD
+from debugger.report.write import PAGE, RECORD
 from local_test import photos
 from tests.saved import Saved
 from tests.tree import ROOT, Tree
@@ -149,14 +149,15 @@ def test_an_index_that_leads_nowhere_costs_its_own_tensors_only(job):
     assert found["looked_at"] == 2
 
 
-def test_a_report_that_cannot_be_drawn_costs_no_verdict(job):
-    # half a surrogate pair: text that JSON can hold and no file in UTF-8
-    (job / "model").mkdir(exist_ok=True)
+def test_text_that_no_file_can_hold_costs_no_report(job):
+    # half a surrogate pair: JSON can hold it, UTF-8 cannot
+    (job / "model").mkdir()
     (job / "model" / "model.json").write_text('{"versions": {"torch": "\\ud800"}}')
 
     done = diagnose(job, "--rules", "vanishing_gradient", code=0)
 
-    assert "there is no report: UnicodeEncodeError" in done.stderr
+    assert "report: " in done.stdout
+    assert "torch" in (job / PAGE).read_text(encoding="utf-8")
     assert "no issue found by 1 rules" in done.stdout
 
 
