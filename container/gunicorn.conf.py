@@ -1,4 +1,4 @@
-"""gunicorn's configuration: one process that holds no model, threads that read and decode.
+"""gunicorn's configuration: one process that holds no model, a front and threads that decode.
 
 A bad setting, or a model that cannot be loaded, ends the container non-zero with the reason as the
 last line of the log.
@@ -29,9 +29,9 @@ sys.dont_write_bytecode = True
 bind = f"0.0.0.0:{settings.port}"
 chdir = str(Path(__file__).resolve().parents[1])
 workers = 1
-worker_class = "gthread"
-threads = settings.planned_http_threads
-timeout = settings.timeout_seconds + 30  # of a silent worker; a request has its own deadline
+worker_class = "serve.front.worker.FrontWorker"
+worker_connections = 4096  # one costs a socket and no thread
+timeout = 60  # of a silent front, which beats several times a second; requests have deadlines
 graceful_timeout = 25  # the platform kills 30 s after SIGTERM
 keepalive = 75  # longer than load balancers keep an idle connection, so that they close first
 backlog = 2048

@@ -4,14 +4,17 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from container import resources
 from container.failure import SettingError
 
 MIB = 1 << 20
+MAX_HTTP_THREADS = 256
 MAX_BATCH_PAYLOAD_MIB = 100
 """The platform's own limit of one request of batch transform."""
 
-PING_THREADS = 8
-"""Threads that no invocation may take: /ping never waits for one."""
+REAL_TIME_SECONDS = 60
+BATCH_SECONDS = 3600
+"""When the platform gives a request up: of an endpoint always, of batch transform at the latest."""
 
 T = TypeVar("T")
 
@@ -33,17 +36,24 @@ def declare(
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     port: int = declare(8080, "Port of the server.", "SAGEMAKER_BIND_TO_PORT", low=1, high=65535)
+    batch_transform: str = declare(
+        "false",
+        "Set by batch transform, which waits longer for an answer than an endpoint does.",
+        "SAGEMAKER_BATCH",
+        choices=("false", "true"),
+    )
     timeout_seconds: int = declare(
-        60,
-        "Time for one request; the platform gives up after 60 s, batch transform later.",
+        0,
+        "Time for one request; 0 is the platform's: 60 s, and 3,600 s in batch transform. Set it "
+        "for an asynchronous endpoint.",
         "SAGEMAKER_MODEL_SERVER_TIMEOUT",
         "MODEL_SERVER_TIMEOUT",
-        low=1,
+        low=0,
         high=3600,
     )
     http_threads: int = declare(
         0,
-        "Requests held at a time, with 8 threads more for /ping; 0 is one per photo that may wait.",
+        "Threads that decode and wait for the engine; 0 plans as many as keep it fed.",
         "HTTP_THREADS",
         low=0,
         high=1024,
@@ -143,17 +153,23 @@ class Settings:
 
     @property
     def request_limit(self) -> int:
-        """Requests held at a time: waiting costs a thread each; decoding has a gate of its own."""
-        return self.http_threads or min(256, self.queue_images)
+        """Whole requests at a time, waiting for a thread or with one; 503 beyond it."""
+        return max(self.planned_http_threads, min(256, self.queue_images))
 
     @property
     def planned_http_threads(self) -> int:
-        return self.request_limit + PING_THREADS
+        """While an engine works on a batch the next one should wait, decoded, and the one after it
+        be on its way: more threads would only hold more photos."""
+        engines = max(1, resources.gpu_count())
+        needed = resources.cpu_count() + 2 * self.batch_images * engines
+        return self.http_threads or min(MAX_HTTP_THREADS, needed)
 
     @property
     def deadline_seconds(self) -> float:
         """Of one request, a little before the caller gives up, so that it reads the reason."""
-        return self.timeout_seconds - min(5.0, self.timeout_seconds / 10)
+        platform = BATCH_SECONDS if self.batch_transform == "true" else REAL_TIME_SECONDS
+        seconds = self.timeout_seconds or platform
+        return seconds - min(5.0, seconds / 10)
 
     @property
     def item_limit(self) -> int:

@@ -6,7 +6,6 @@ another type; every 5xx carries an `id` under which the log has the reason.
 
 import logging
 import logging.config
-import re
 import sys
 import uuid
 
@@ -17,8 +16,10 @@ from werkzeug.exceptions import HTTPException
 from container import last_words, log, opt_ml
 from container.failure import Failure, classify, reason
 from container.settings import Settings
-from serve import record, trace
+from serve import echo, record, trace
 from serve.attributes import CUSTOM_ATTRIBUTES
+from serve.flood import Flood
+from serve.front import received
 from serve.invocation import answer_to
 from serve.readiness import READY, Pinged
 from serve.refusal import BusyError, Refusal
@@ -26,14 +27,11 @@ from serve.server import Server, start
 from serve.trace import server_timing
 from serve.watch import Watch
 
-INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
-ECHOED = (CUSTOM_ATTRIBUTES, INFERENCE_ID)
-MAX_ECHO_CHARACTERS = 1024
-
 BOOT_ERROR = 3
 """gunicorn's own exit code for a worker that must not be started again."""
 
 logger = logging.getLogger("serve")
+flood = Flood(logger)
 
 
 def create_app() -> Flask:
@@ -64,8 +62,10 @@ def routes(server: Server) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> ResponseReturnValue:
-        trace.begin(request.headers.get(INFERENCE_ID, ""))
-        return answer_to(server)
+        asked = request.environ[received.KEY]
+        trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
+        data, mimetype = answer_to(server, asked, request.args)
+        return Response(data, content_type=mimetype)
 
     if server.settings.metrics:
 
@@ -92,7 +92,7 @@ def _refused(refusal: Refusal) -> ResponseReturnValue:
     if not isinstance(refusal, BusyError):
         return jsonify(body), refusal.status
     body["id"] = uuid.uuid4().hex
-    logger.info("503 id=%s: %s", body["id"], refusal.message)
+    flood.say(refusal.message, f"503 id={body['id']}: {refusal.message}")
     return jsonify(body), refusal.status, {"Retry-After": str(refusal.retry_seconds)}
 
 
@@ -128,14 +128,11 @@ def _timed(response: Response, watch: Watch) -> Response:
     response.headers["Server-Timing"] = said
     if CUSTOM_ATTRIBUTES in response.headers:  # the only header that an endpoint passes on
         echoed = f"{response.headers[CUSTOM_ATTRIBUTES]}; server-timing=({said})"
-        response.headers[CUSTOM_ATTRIBUTES] = echoed[:MAX_ECHO_CHARACTERS]
+        response.headers[CUSTOM_ATTRIBUTES] = echoed[: echo.MAX_CHARACTERS]
     return response
 
 
 def _echo(response: Response) -> Response:
     """Custom attributes reach the client only if the answer carries them."""
-    for name in ECHOED:
-        value = request.headers.get(name, "")[:MAX_ECHO_CHARACTERS]
-        if value and re.fullmatch(r"[\x20-\x7e\t]+", value):
-            response.headers[name] = value
+    response.headers.update(echo.echoed(lambda name: request.headers.get(name, "")))
     return response

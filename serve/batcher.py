@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from serve import trace
 from serve.payload import Image
-from serve.refusal import BusyError
+from serve.refusal import AbandonedError, BusyError
 
 Probabilities = NDArray[np.float32]
+
+LOOK_SECONDS = 0.25
+"""Between two looks whether the client is still there."""
 
 
 @dataclass
@@ -33,8 +36,19 @@ class Request:
     taken_at: float = 0.0
     """When an engine took the first of its images, of the monotonic clock."""
 
+    hung_up: threading.Event = field(default_factory=threading.Event)
+    """Set where the client no longer waits."""
+
     def over(self) -> bool:
-        return self.done.is_set() or time.monotonic() >= self.deadline
+        ended = self.done.is_set() or self.hung_up.is_set()
+        return ended or time.monotonic() >= self.deadline
+
+    def wait(self) -> bool:
+        """Until it is answered, or over. A hang-up is seen within LOOK_SECONDS."""
+        while not self.over():
+            left = self.deadline - time.monotonic()
+            self.done.wait(max(0.0, min(left, LOOK_SECONDS)))
+        return self.done.is_set()
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,20 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed: str | None = "no engine is ready"
 
-    def classify(self, images: list[Image], deadline: float) -> list[Probabilities]:
-        """Blocks until every image has its answer, or raises BusyError: by the deadline."""
+    def classify(
+        self, images: list[Image], deadline: float, hung_up: threading.Event | None = None
+    ) -> list[Probabilities]:
+        """Blocks until every image has its answer, or raises BusyError: by the deadline.
+
+        Raises AbandonedError where `hung_up` is set meanwhile: what waits is not sent to an engine.
+        """
         request = Request(deadline, [None] * len(images), len(images))
+        request.hung_up = hung_up or request.hung_up
         self._put([Ticket(image, request, place) for place, image in enumerate(images)])
-        answered = request.done.wait(max(0.0, deadline - time.monotonic()))
-        if not answered:
+        if not request.wait():
             request.done.set()  # what is still waiting is dropped
+            if request.hung_up.is_set():
+                raise AbandonedError("the client hung up")
             raise BusyError("the request's time ran out before the engine had an answer")
         if request.failure is not None:
             raise BusyError(request.failure)

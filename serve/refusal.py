@@ -42,6 +42,12 @@ class SlowClientError(Refusal):
     status = 408
 
 
+class AbandonedError(Refusal):
+    """The client hung up. Nobody reads this status, but the counts of answers name it."""
+
+    status = 499
+
+
 class BusyError(Refusal):
     """The server cannot answer now; the same request may succeed later."""
 

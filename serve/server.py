@@ -17,13 +17,12 @@ from serve.watch import Watch
 
 @dataclass
 class Server:
-    """What the requests share. `room` bounds requests in hand, `decoding` the memory of photos."""
+    """What the requests share. `decoding` bounds the memory of photos."""
 
     settings: Settings
     model: Model
     batcher: Batcher
     readiness: Readiness
-    room: threading.Semaphore
     decoding: threading.Semaphore
     keepers: list[Keeper] = field(default_factory=list)
     name: str = ""
@@ -41,7 +40,6 @@ def start(settings: Settings, model_dir: Path) -> Server:
         model,
         Batcher(settings.queue_images),
         Readiness(max(1, gpus)),
-        threading.Semaphore(settings.request_limit),
         threading.Semaphore(resources.cpu_count()),
     )
     server.batcher.taken = server.watch.tally("").batch

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from container import log
 
 STAGES = ("read", "decode", "queue", "engine", "encode")
-"""In their order: the body arrives; it becomes images; they wait; they are classified (from the
-first one taken to the last one answered); the answer is written."""
+"""The body arrives; it becomes images; it waits for a thread and they for an engine; they are
+classified (from the first one taken to the last one answered); the answer is written."""
 
 
 MAX_ID_CHARACTERS = 64
@@ -23,8 +23,8 @@ class Trace:
 
     __slots__ = ("began", "_last", "seconds", "images", "model", "refusal", "timed")
 
-    def __init__(self) -> None:
-        self.began = self._last = time.monotonic()
+    def __init__(self, began: float | None = None) -> None:
+        self.began = self._last = time.monotonic() if began is None else began
         self.seconds: dict[str, float] = {}
         self.images = 0
         """Images that the engine was given."""
@@ -44,9 +44,12 @@ class Trace:
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
-def begin(inference_id: str = "") -> Trace:
-    """A request arrived in this thread. Its id, if it is plain text, is in each line it logs."""
-    trace = Trace()
+def begin(inference_id: str = "", began: float | None = None) -> Trace:
+    """A request came to this thread; it `began` when its first byte came, now unless told so.
+
+    Its id, if it is plain text, is in each line it logs.
+    """
+    trace = Trace(began)
     _current.set(trace)
     plain = inference_id[:MAX_ID_CHARACTERS] if inference_id.isascii() else ""
     log.inference_id.set(plain if plain.isprintable() else "")

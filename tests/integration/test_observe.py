@@ -73,7 +73,13 @@ def test_a_scrape_tells_what_was_asked_and_where_the_time_went(observed: Server)
     assert rise("batch_images_sum", model) == 7
     assert rise("batch_images_count", model) == 5
     assert rise("request_seconds_count", model) == 7
-    assert [rise("stage_seconds_count", model, stage) for stage in STAGES] == [6, 6, 5, 5, 5]
+    assert [rise("stage_seconds_count", model, stage) for stage in STAGES] == [
+        6,
+        6,
+        6,
+        5,
+        5,
+    ]  # a queue for threads, too
     spent = sum(rise("stage_seconds_sum", model, stage) for stage in STAGES)
     # what lies between the stages is a small part of the whole
     whole = rise("request_seconds_sum", model)
