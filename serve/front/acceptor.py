@@ -241,7 +241,8 @@ class Acceptor:
         try:
             if received.late():
                 refusal = BusyError("the request's time ran out while it waited for its turn")
-                return self.refusal(refusal, received.request, self.stopping), self.stopping
+                close = self.stopping or received.request.should_close()
+                return self.refusal(refusal, received.request, close), close
             return application.call(self._app, received, self.config, self.stopping)
         except BaseException as error:
             return application.fail(error), True

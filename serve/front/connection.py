@@ -199,7 +199,7 @@ class Connection:
     def refuse(self, refusal: Refusal) -> None:
         """Answers a request whose body has been read."""
         self._forget_body()
-        close = self._front.stopping
+        close = self._front.stopping or self.request.should_close()
         data = self._front.refusal(refusal, self.request, close)
         self._forget()
         self._answer(data, 0, close)

@@ -224,9 +224,9 @@ def test_a_defect_is_a_500_with_an_id(front):
 def test_what_is_beyond_the_limit_is_503_and_ping_is_not(front):
     busy = [dial(front) for _ in range(5)]
     for sock in busy:
-        sock.sendall(post("/invocations", b"abc", "X-Amzn-SageMaker-Inference-Id: 7"))
+        sock.sendall(post("/invocations", b"abc", "X-Amzn-SageMaker-Inference-Id: 7", CLOSE))
     refused = [sock for sock in busy if comes_soon(sock)]
-    text = refused[0].recv(65536)
+    text = everything(refused[0])
     status = ping(front)
     other = send(front, post("/other", b"abc", CLOSE))
     front.app.go.set()
@@ -237,6 +237,7 @@ def test_what_is_beyond_the_limit_is_503_and_ping_is_not(front):
     assert len(refused) == 1
     assert text.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1\r\n" in text
+    assert b"Connection: close\r\n" in text
     assert b"X-Amzn-SageMaker-Inference-Id: 7\r\n" in text
     assert b'"limit": 4' in text
     assert status == 200
