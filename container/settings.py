@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar
 
 from container import resources
@@ -17,6 +18,7 @@ BATCH_SECONDS = 3600
 """When the platform gives a request up: of an endpoint always, of batch transform at the latest."""
 
 T = TypeVar("T")
+Network = IPv4Network | IPv6Network
 
 
 def declare(
@@ -74,6 +76,17 @@ class Settings:
     )
     max_items: int = declare(
         64, "Most photos in one request; 413 above it.", "MAX_ITEMS", low=1, high=4096
+    )
+    allow_urls: bool = declare(
+        False, 'Fetch the photo of {"url": ...}, from public addresses only.', "ALLOW_URLS"
+    )
+    url_seconds: int = declare(
+        10, "Time to fetch one of them, redirects included.", "URL_SECONDS", low=1, high=600
+    )
+    url_networks: str = declare(
+        "",
+        "Networks that such a URL may lead to beside the public ones: 10.1.2.0/24,fd00:1::/64.",
+        "URL_NETWORKS",
     )
     queue_images: int = declare(
         256,
@@ -142,6 +155,9 @@ class Settings:
         "model", "What metrics and records call a model that is served alone.", "MODEL_NAME"
     )
 
+    def __post_init__(self) -> None:
+        networks(self.url_networks)
+
     @classmethod
     def read(cls, environment: dict[str, str] | None = None) -> "Settings":
         """Raises SettingError with every value that cannot be used."""
@@ -175,6 +191,14 @@ class Settings:
     def item_limit(self) -> int:
         """More could never enter the queue."""
         return min(self.max_items, self.queue_images)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Of a list with commas. Raises SettingError."""
+    try:
+        return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
+    except ValueError as error:
+        raise SettingError(f"URL_NETWORKS={text!r}: {error}") from None
 
 
 def read(kind: type[T], environment: dict[str, str] | None = None) -> T:

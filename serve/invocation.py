@@ -1,9 +1,10 @@
 """The way of one request to /invocations: body -> images -> engine -> the accepted type."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from container.settings import networks
 from serve import accept, answer, attributes, payload, trace
 from serve.answer import Form, Outcome
 from serve.attributes import CUSTOM_ATTRIBUTES
@@ -12,6 +13,9 @@ from serve.front.received import Received
 from serve.readiness import READY
 from serve.refusal import AbandonedError, BusyError, PayloadError
 from serve.server import Server
+from serve.urls.address import Rule
+from serve.urls.fetch import Limits, fetch
+from serve.urls.gather import gather
 
 
 def answer_to(server: Server, received: Received, query: Mapping[str, str]) -> tuple[bytes, str]:
@@ -31,11 +35,17 @@ def answer_to(server: Server, received: Received, query: Mapping[str, str]) -> t
     top_k = attributes.top_k(query.get("top_k"), custom_attributes, settings.top_k)
     trace.mark("read", received.whole)
     trace.mark("queue", received.taken)
-    rules = payload.Rules(model.preprocessing, settings.max_pixels, settings.item_limit)
+    rules = payload.Rules(
+        model.preprocessing, settings.max_pixels, settings.item_limit, settings.allow_urls
+    )
     with _decoding(server, received):
         decoded = payload.decode(received.body.getvalue(), content_type, rules)
     trace.mark("decode")
-    outcomes = _classify(server.batcher, decoded.items, received)
+    items = decoded.items
+    if settings.allow_urls:
+        items = gather(items, _fetcher(server, rules, received), received.deadline)
+        trace.mark("read")
+    outcomes = _classify(server.batcher, items, received)
     answer.check(outcomes)
     form = Form(wanted, model.labels, top_k, decoded.single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
@@ -54,6 +64,21 @@ def _decoding(server: Server, received: Received) -> Iterator[None]:
         yield
     finally:
         server.decoding.release()
+
+
+def _fetcher(
+    server: Server, rules: payload.Rules, received: Received
+) -> Callable[[str], payload.Image]:
+    settings = server.settings
+    rule = Rule(networks(settings.url_networks))
+
+    def read(url: str) -> payload.Image:
+        seconds = min(settings.url_seconds, max(0.001, received.deadline - time.monotonic()))
+        data = fetch(url, rule, Limits(settings.max_payload_bytes, seconds))
+        with _decoding(server, received):
+            return payload.photo(data, rules)
+
+    return read
 
 
 def _classify(batcher: Batcher, items: list[payload.Item], received: Received) -> list[Outcome]:

@@ -51,15 +51,18 @@ class Rules:
     preprocessing: Preprocessing
     max_pixels: int
     max_items: int
+    urls: bool = False
+    """An item may be the URL of its photo; it is left to the caller to fetch."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Either `image` (H x W x 3 uint8, or 3 x H x W float32 normalised) or `error` is given."""
+    """One of `image` (H x W x 3 uint8, or 3 x H x W float32 normalised), `error` and `url`."""
 
     image: Image | None = None
     error: PayloadError | None = None
     id: str | int | float | bool | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,9 @@ def _instance(value: Any, rules: Rules) -> Item:
     identity = value.get("id") if isinstance(value, dict) else None
     if not isinstance(identity, str | int | float | None) or identity in (inf, -inf):
         return Item(error=PayloadError("id must be a string or a number"))
+    url = value.get("url") if isinstance(value, dict) and "image" not in value else None
+    if rules.urls and isinstance(url, str):
+        return Item(url=url, id=identity)
     return _attempt(lambda: _image(value, rules), identity)
 
 
@@ -184,7 +190,7 @@ def _image(value: Any, rules: Rules) -> Image:
     if isinstance(value, dict):
         if "image" not in value:
             shown = ", ".join(sorted(value))[:80] or "nothing"
-            hint = "; a url is not fetched: send the photo itself" if "url" in value else ""
+            hint = "; no url is fetched unless ALLOW_URLS=true" if "url" in value else ""
             raise PayloadError(f"an object with {shown} and no image{hint}; {JSON_FORMS}")
         value = value["image"]
     if isinstance(value, str):

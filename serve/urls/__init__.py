@@ -1,0 +1,1 @@
+"""`{"url": ...}` in a body: photos that the server fetches itself, from public addresses only."""
