@@ -105,6 +105,20 @@ class Settings:
         low=0,
         high=1024,
     )
+    engine_streams: int = declare(
+        0,
+        "Mini-batches that one compiled engine computes at a time; 0 plans them.",
+        "ENGINE_STREAMS",
+        low=0,
+        high=64,
+    )
+    engine_memory_mib: int = declare(
+        0,
+        "Replaces an engine that has grown beyond it, with no request failed; 0 plans it.",
+        "ENGINE_MEMORY_MIB",
+        low=0,
+        high=1_048_576,
+    )
     precision: str = declare(
         "auto",
         "Arithmetic of the engine; auto takes the compiled engine's, else bfloat16 where the "

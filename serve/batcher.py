@@ -1,13 +1,14 @@
 """The queue between requests and engines: what waits when an engine is free makes its next batch.
 
-Nobody waits for a batch to fill. The queue counts images; every image has its request's deadline
-and is dropped before the engine once that has passed.
+Nobody waits for a batch to fill. The queue counts images; requests take turns, an image each, so
+that one of many photos delays a single photo by one batch and not by its own length. What is
+expired, or whose client has hung up, is dropped before the engine.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,22 +16,27 @@ from numpy.typing import NDArray
 
 from serve import trace
 from serve.payload import Image
-from serve.refusal import AbandonedError, BusyError
+from serve.refusal import AbandonedError, BusyError, PayloadError
 
 Probabilities = NDArray[np.float32]
+Answer = Probabilities | PayloadError
+"""An image's probabilities, or why the engine cannot classify it."""
 
 LOOK_SECONDS = 0.25
 """Between two looks whether the client is still there."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
     """The images of one HTTP request; batches may hold parts of several."""
 
     deadline: float
     """Of the monotonic clock."""
-    answers: list[Probabilities | None]
-    missing: int
+    images: list[Image]
+    answers: list[Answer | None] = field(default_factory=list)
+    missing: int = 0
+    taken: int = 0
+    """Images that an engine has or had, from the first on."""
     done: threading.Event = field(default_factory=threading.Event)
     failure: str | None = None
     taken_at: float = 0.0
@@ -39,7 +45,16 @@ class Request:
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set where the client no longer waits."""
 
+    def __post_init__(self) -> None:
+        self.answers = [None] * len(self.images)
+        self.missing = len(self.images)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.images) - self.taken
+
     def over(self) -> bool:
+        """Nobody waits for an answer any more."""
         ended = self.done.is_set() or self.hung_up.is_set()
         return ended or time.monotonic() >= self.deadline
 
@@ -50,10 +65,15 @@ class Request:
             self.done.wait(max(0.0, min(left, LOOK_SECONDS)))
         return self.done.is_set()
 
+    def end(self, failure: str) -> None:
+        if not self.done.is_set():
+            self.failure = failure
+            self.done.set()
+
 
 @dataclass(frozen=True)
 class Ticket:
-    """One waiting image, and where its answer goes."""
+    """One image that an engine has, and where its answer goes."""
 
     image: Image
     request: Request
@@ -67,20 +87,23 @@ class Batcher:
         self._limit = limit
         self.taken: Callable[[int], None] = lambda images: None
         """Told the size of every batch."""
-        self._waiting: deque[Ticket] = deque()
+        self._turns: deque[Request] = deque()
+        """Requests with images that wait; the first one is the next to give an image."""
+        self._count = 0
+        self._idle = 0
         self._changed = threading.Condition()
         self._closed: str | None = "no engine is ready"
 
     def classify(
         self, images: list[Image], deadline: float, hung_up: threading.Event | None = None
-    ) -> list[Probabilities]:
+    ) -> list[Answer]:
         """Blocks until every image has its answer, or raises BusyError: by the deadline.
 
         Raises AbandonedError where `hung_up` is set meanwhile: what waits is not sent to an engine.
         """
-        request = Request(deadline, [None] * len(images), len(images))
+        request = Request(deadline, images)
         request.hung_up = hung_up or request.hung_up
-        self._put([Ticket(image, request, place) for place, image in enumerate(images)])
+        self._put(request)
         if not request.wait():
             request.done.set()  # what is still waiting is dropped
             if request.hung_up.is_set():
@@ -91,49 +114,65 @@ class Batcher:
         trace.classified(len(images), request.taken_at)
         return [answer for answer in request.answers if answer is not None]
 
-    def _put(self, tickets: list[Ticket]) -> None:
+    def _put(self, request: Request) -> None:
         with self._changed:
             if self._closed is not None:
                 raise BusyError(self._closed)
-            if len(self._waiting) + len(tickets) > self._limit:
+            if self._count + request.waiting > self._limit:
                 self._drop()
-            waiting = len(self._waiting)
-            if waiting + len(tickets) > self._limit:
+            if self._count + request.waiting > self._limit:
                 raise BusyError(
-                    f"the queue is full: {waiting} images wait, the limit is {self._limit}",
+                    f"the queue is full: {self._count} images wait, the limit is {self._limit}",
                     limit=self._limit,
-                    waiting=waiting,
+                    waiting=self._count,
                 )
-            self._waiting.extend(tickets)
+            self._turns.append(request)
+            self._count += request.waiting
             self._changed.notify()
 
     def _drop(self) -> None:
-        """Forgets images whose request is over."""
-        self._waiting = deque(ticket for ticket in self._waiting if not ticket.request.over())
+        """Forgets requests that are over."""
+        self._turns = deque(request for request in self._turns if not request.over())
+        self._count = sum(request.waiting for request in self._turns)
 
     def take(self, most: int, lost: Callable[[], bool]) -> list[Ticket]:
         """The next batch: at least one image, at most `most`, all of one type; waits for the first.
 
-        Empty where `lost` says that the engine is gone; `wake` makes it asked again.
+        What waits is shared with those that are idle beside this caller. Empty where `lost` says
+        that the engine is gone; `wake` makes it asked again.
         """
         with self._changed:
             while not lost():
-                batch = self._next(most)
+                share = -(-self._count // (1 + self._idle))
+                batch = self._next(min(most, share))
                 if batch:
                     self._note(batch)
+                    if self._turns:
+                        self._changed.notify()
                     return batch
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
         return []
 
     def _next(self, most: int) -> list[Ticket]:
         batch: list[Ticket] = []
-        while self._waiting and len(batch) < most:
-            ticket = self._waiting[0]
-            if not ticket.request.over():
-                if batch and ticket.image.dtype != batch[0].image.dtype:
-                    break
-                batch.append(ticket)
-            self._waiting.popleft()
+        aside: list[Request] = []  # their next image is of another type
+        while self._turns and len(batch) < most:
+            request = self._turns.popleft()
+            if request.over():
+                self._count -= request.waiting
+                continue
+            image = request.images[request.taken]
+            if batch and image.dtype != batch[0].image.dtype:
+                aside.append(request)
+                continue
+            batch.append(Ticket(image, request, request.taken))
+            request.taken += 1
+            self._count -= 1
+            if request.waiting:
+                self._turns.append(request)
+        self._turns.extendleft(reversed(aside))
         return batch
 
     def _note(self, batch: list[Ticket]) -> None:
@@ -145,7 +184,7 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Images in the queue."""
-        return len(self._waiting)
+        return self._count
 
     def wake(self) -> None:
         with self._changed:
@@ -160,26 +199,27 @@ class Batcher:
         """No engine is left: whatever waits fails now, and so does what comes."""
         with self._changed:
             self._closed = reason
-            tickets, self._waiting = self._waiting, deque()
-        fail(tickets, reason)
+            turns, self._turns = self._turns, deque()
+            self._count = 0
+        for request in turns:
+            request.end(reason)
 
 
-def resolve(tickets: list[Ticket], rows: Probabilities) -> None:
-    """Gives every ticket its row. Only one thread at a time may hold a request's last ticket."""
-    for ticket, row in zip(tickets, rows, strict=True):
+def resolve(tickets: list[Ticket], answers: Iterable[Answer]) -> None:
+    """Gives every ticket its answer: a row of probabilities, or the refusal of this image alone."""
+    for ticket, answer in zip(tickets, answers, strict=True):
         with _counting:
-            ticket.request.answers[ticket.place] = row
+            ticket.request.answers[ticket.place] = answer
             ticket.request.missing -= 1
             finished = ticket.request.missing == 0
         if finished:
             ticket.request.done.set()
 
 
-def fail(tickets: "list[Ticket] | deque[Ticket]", reason: str) -> None:
+def fail(tickets: list[Ticket], reason: str) -> None:
+    """The engine is lost: the whole requests of these images are, unless they are answered."""
     for ticket in tickets:
-        if not ticket.request.done.is_set():
-            ticket.request.failure = reason
-            ticket.request.done.set()
+        ticket.request.end(reason)
 
 
 _counting = threading.Lock()

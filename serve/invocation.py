@@ -84,15 +84,17 @@ def _fetcher(
 def _classify(batcher: Batcher, items: list[payload.Item], received: Received) -> list[Outcome]:
     """An outcome for each item; only those that could be read are sent to the engine."""
     images = [item.image for item in items if item.image is not None]
-    rows = iter(batcher.classify(images, received.deadline, received.hung_up) if images else [])
+    answers = iter(batcher.classify(images, received.deadline, received.hung_up) if images else [])
     outcomes = []
     for item in items:
         if item.image is None:
             outcomes.append(Outcome(error=item.error, id=item.id))
             continue
-        row = next(rows)
-        if answer.is_distribution(row):
-            outcomes.append(Outcome(row, id=item.id))
+        given = next(answers)
+        if isinstance(given, PayloadError):
+            outcomes.append(Outcome(error=given, id=item.id))
+        elif answer.is_distribution(given):
+            outcomes.append(Outcome(given, id=item.id))
         else:
             error = PayloadError("the numbers are too large for the network; normalise them")
             outcomes.append(Outcome(error=error, id=item.id))

@@ -1,6 +1,7 @@
 """What all requests share: settings, the model, its queue and engines, and what bounds both."""
 
 import atexit
+import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,11 @@ from serve.batcher import Batcher
 from serve.engine import keeper
 from serve.engine.keeper import Keeper
 from serve.model import Model
+from serve.plan import Plan
 from serve.readiness import Readiness
 from serve.watch import Watch
+
+log = logging.getLogger("serve")
 
 
 @dataclass
@@ -35,15 +39,17 @@ def start(settings: Settings, model_dir: Path) -> Server:
     """Starts the engines. Raises ModelError where the model cannot be read."""
     model = Model.read(model_dir)
     gpus = resources.gpu_count()
+    plan = Plan.make(settings, gpus)
+    log.info("%s", plan.line(settings))
     server = Server(
         settings,
         model,
         Batcher(settings.queue_images),
         Readiness(max(1, gpus)),
-        threading.Semaphore(resources.cpu_count()),
+        threading.Semaphore(plan.decoding),
     )
     server.batcher.taken = server.watch.tally("").batch
-    server.keepers = keeper.start(model, settings, server.batcher, server.readiness, gpus)
+    server.keepers = keeper.start(model, settings, server.batcher, server.readiness, plan, gpus)
     for each in server.keepers:
         atexit.register(each.close)
     return server

@@ -15,9 +15,9 @@ BEAT = b"\n"
 
 @dataclass(frozen=True)
 class Orders:
-    """File descriptors are those of the child."""
+    """File descriptors are those of the child; a socket for each batch on its way."""
 
-    socket: int
+    sockets: list[int]
     control: int
     lifeline: int
     model_dir: str
@@ -41,6 +41,8 @@ class Loaded:
     engine: str
     device: str
     batch_seconds: float
+    streams: int
+    """Batches that it computes at a time; of its sockets it uses so many."""
 
 
 class Reporter:

@@ -7,13 +7,16 @@ started again for ever, ever more slowly, while /ping says so.
 import threading
 import time
 
-from container import last_words, resources
+from container import last_words
 from container.failure import EngineError, ModelError, reason
 from container.settings import Settings
-from serve import batcher as batching
 from serve.batcher import Batcher
+from serve.engine.lanes import Lanes
+from serve.engine.memory import MIB
 from serve.engine.process import EngineLostError, EngineProcess, environment
+from serve.engine.succession import Succession
 from serve.model import Model
+from serve.plan import Plan
 from serve.readiness import Readiness
 
 LOG_SECONDS = 5.0
@@ -32,13 +35,13 @@ class Keeper(threading.Thread):
         settings: Settings,
         batcher: Batcher,
         readiness: Readiness,
+        plan: Plan,
         gpus: int,
     ) -> None:
         super().__init__(name=f"engine-{number}", daemon=True)
         self._number, self._model, self._settings = number, model, settings
         self._batcher, self._readiness = batcher, readiness
-        cpus = resources.cpu_count()
-        self._threads = settings.engine_threads or max(1, cpus // max(1, gpus))
+        self._plan = plan
         self._gpu = number if gpus else None
         self._proven = False
         self._closing = False
@@ -79,24 +82,29 @@ class Keeper(threading.Thread):
 
     def _live(self) -> None:
         """From start to loss. Raises EngineLostError, or ModelError where another try is no use."""
+        child = self._process = self._start()
+        child.take_over(self._progress, self._lost)
+        try:
+            self._prove(child)
+            while True:
+                self._welcome(child)
+                successor = self._serve(child)
+                child.retire()
+                child = self._process = successor
+                child.take_over(self._progress, self._lost)
+        finally:
+            child.retire()  # why it must go is known, and not that it was killed
+
+    def _start(self) -> EngineProcess:
         orders = {
             "model_dir": str(self._model.folder),
             "device": "cpu" if self._gpu is None else "cuda",
             "precision": self._settings.precision,
-            "threads": self._threads,
+            "threads": self._plan.threads,
             "batch_images": self._settings.batch_images,
         }
-        child = self._process = EngineProcess(
-            orders,
-            environment(self._threads, self._gpu),
-            lambda text: self._readiness.progress(self._number, text),
-            self._lost,
-        )
-        try:
-            self._prove(child)
-            self._feed(child)
-        finally:
-            child.close()
+        planned = environment(self._plan.threads, self._gpu)
+        return EngineProcess(orders, planned, self._plan.streams)
 
     def _prove(self, child: EngineProcess) -> None:
         """Waits until it has loaded, then sends the reference image the way of every photo."""
@@ -108,27 +116,51 @@ class Keeper(threading.Thread):
             raise ModelError(cause, fix or None)
         if child.loaded is None:
             raise EngineLostError(child.lost)
-        self._readiness.progress(self._number, "classifying the reference image")
+        child.progress("classifying the reference image")
         answer = child.classify([self._model.reference], len(self._model.labels))[0]
         self._model.check(child.loaded.engine, answer)
+
+    def _welcome(self, child: EngineProcess) -> None:
+        """What is proven answers from here on."""
         self._proven = True
+        assert child.loaded is not None
         where = "cpu" if self._gpu is None else f"gpu {self._gpu}"
+        at_a_time = f", {child.lanes} batches at a time" if child.lanes > 1 else ""
         self._readiness.ready(
-            self._number, f"{child.loaded.engine} on {where}, {self._threads} threads"
+            self._number,
+            f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}",
         )
         self._batcher.open()
 
-    def _feed(self, child: EngineProcess) -> None:
-        while True:
-            tickets = self._batcher.take(self._settings.batch_images, lambda: bool(child.lost))
-            if not tickets:
-                raise EngineLostError(child.lost)
-            try:
-                rows = child.classify([each.image for each in tickets], len(self._model.labels))
-            except EngineLostError as error:
-                batching.fail(tickets, str(error))
-                raise
-            batching.resolve(tickets, rows)
+    def _serve(self, child: EngineProcess) -> EngineProcess:
+        """Until a new engine is ready in its place, which is returned. Raises EngineLostError."""
+        most = self._settings.engine_memory_mib * MIB
+        succession = Succession(child, most, self._successor, self._batcher.wake)
+        succession.start()
+        batch, classes = self._settings.batch_images, len(self._model.labels)
+        lost: EngineLostError | None = None
+        try:
+            Lanes(child, self._batcher, batch, classes, succession.over).run()
+        except EngineLostError as error:
+            lost = error
+        successor = succession.end()
+        if successor is None:
+            raise lost or EngineLostError(succession.why)
+        return successor
+
+    def _successor(self, succession: Succession) -> EngineProcess:
+        """Another engine, proven while the old one answers. Raises as `_live` does."""
+        child = self._start()
+        succession.adopt(child)
+        try:
+            self._prove(child)
+        except BaseException:
+            child.retire()
+            raise
+        return child
+
+    def _progress(self, text: str) -> None:
+        self._readiness.progress(self._number, text)
 
     def _lost(self, why: str) -> None:
         """/ping is red from here on; without another engine nothing waits any longer."""
@@ -141,11 +173,17 @@ class Keeper(threading.Thread):
 
 
 def start(
-    model: Model, settings: Settings, batcher: Batcher, readiness: Readiness, gpus: int
+    model: Model,
+    settings: Settings,
+    batcher: Batcher,
+    readiness: Readiness,
+    plan: Plan,
+    gpus: int,
 ) -> list[Keeper]:
     """One engine for each GPU, or one on the CPU; all are fed from one queue."""
     keepers = [
-        Keeper(number, model, settings, batcher, readiness, gpus) for number in range(gpus or 1)
+        Keeper(number, model, settings, batcher, readiness, plan, gpus)
+        for number in range(gpus or 1)
     ]
     for keeper in keepers:
         keeper.start()

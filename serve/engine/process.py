@@ -1,6 +1,6 @@
 """The server's side of one engine process: started fresh, heard, asked, and killed when it is lost.
 
-Two threads use it. The keeper's thread starts it, asks it and closes it; a listener of its own
+The keeper's thread starts it and closes it, a thread for each lane asks it; a listener of its own
 reads the engine's reports, and kills the process when they stop: whoever waits for it wakes.
 """
 
@@ -32,36 +32,39 @@ class EngineLostError(Exception):
 
 
 class EngineProcess:
-    """`progress` and `lost` are called from the listener's thread."""
+    """What it tells is heard by nobody until somebody takes it over."""
 
     def __init__(
         self,
         orders: dict[str, Any],
         environment: dict[str, str],
-        progress: Callable[[str], None],
-        lost: Callable[[str], None],
+        streams: int,
     ) -> None:
-        self._progress, self._on_lost = progress, lost
+        self.progress: Callable[[str], None] = _nobody
+        self._on_lost: Callable[[str], None] = _nobody
         self.lost: str | None = None
         self.loaded: Loaded | None = None
         self.final = False
         """The engine said that another try would fail in the same way."""
         self.settled = threading.Event()
         """Loaded or lost."""
-        self._sock, theirs = socket.socketpair()
+        pairs = [socket.socketpair() for _ in range(streams)]
+        self._socks = [ours for ours, _ in pairs]
+        sockets = [theirs.fileno() for _, theirs in pairs]
         self._control, control = os.pipe()
         lifeline, self._lifeline = os.pipe()
-        child = Orders(socket=theirs.fileno(), control=control, lifeline=lifeline, **orders)
+        child = Orders(sockets=sockets, control=control, lifeline=lifeline, **orders)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "serve.engine", child.as_argument()],
-                pass_fds=(child.socket, control, lifeline),
+                pass_fds=(*sockets, control, lifeline),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # signals to the server's group are the server's to handle
             )
         finally:
-            theirs.close()
+            for _, theirs in pairs:
+                theirs.close()
             os.close(control)
             os.close(lifeline)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -71,13 +74,22 @@ class EngineProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def classify(self, images: list[NDArray[Any]], classes: int) -> NDArray[np.float32]:
-        """Probabilities of images of one type. Raises EngineLostError."""
+    @property
+    def lanes(self) -> int:
+        """Batches that it takes at a time, each with a `lane` of its own."""
+        return min(len(self._socks), self.loaded.streams if self.loaded else 1)
+
+    def classify(
+        self, images: list[NDArray[Any]], classes: int, lane: int = 0
+    ) -> NDArray[np.float32]:
+        """Probabilities of images of one type. Raises EngineLostError, or BatchError where the
+        engine lives on and may be asked about a part of them."""
+        sock = self._socks[lane]
         try:
-            wire.send_batch(self._sock, images)
-            return wire.receive_answer(self._sock, len(images), classes)
+            wire.send_batch(sock, images)
+            return wire.receive_answer(sock, len(images), classes)
         except TimeoutError:
-            seconds = self._sock.gettimeout() or 0
+            seconds = sock.gettimeout() or 0
             self._lose(f"the engine is stuck: no answer to a batch for {seconds:.0f} s")
         except wire.WireError as error:
             self._listener.join(1)  # it knows how the process died
@@ -87,6 +99,18 @@ class EngineProcess:
             self._lose(f"the connection to the engine broke: {error}")
         raise EngineLostError(self.lost)
 
+    def take_over(self, progress: Callable[[str], None], lost: Callable[[str], None]) -> None:
+        """From here on these are called, by the listener's thread; a loss that has happened
+        already is told at once."""
+        self.progress, self._on_lost = progress, lost
+        if self.lost is not None:
+            lost(self.lost)
+
+    def retire(self) -> None:
+        """Ends it for good, and nobody is told of a loss."""
+        self.progress = self._on_lost = _nobody
+        self.close()
+
     def kill(self) -> None:
         self._process.kill()
 
@@ -95,7 +119,8 @@ class EngineProcess:
         self.kill()
         self._process.wait()
         self._listener.join()
-        self._sock.close()
+        for sock in self._socks:
+            sock.close()
         os.close(self._control)
         os.close(self._lifeline)
 
@@ -130,15 +155,20 @@ class EngineProcess:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "progress" in message:
-            self._progress(message["progress"])
+            self.progress(message["progress"])
         elif "loaded" in message:
             facts = Loaded(**message["loaded"])
-            self._sock.settimeout(max(MIN_BATCH_SECONDS, SLOW_FACTOR * facts.batch_seconds))
+            for sock in self._socks:
+                sock.settimeout(max(MIN_BATCH_SECONDS, SLOW_FACTOR * facts.batch_seconds))
             self.loaded = facts
             self.settled.set()
         elif "failed" in message:
             self.final = message["final"]
             self._lose(message["failed"])
+
+
+def _nobody(_: str) -> None:
+    pass
 
 
 def _death(status: int) -> str:

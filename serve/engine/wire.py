@@ -19,8 +19,9 @@ BATCH = struct.Struct("=4sIIIII")
 BATCH_MAGIC = b"imgs"
 
 ANSWER = struct.Struct("=4sIII")
-"""Magic, 0 and rows and classes; or 1, bytes of a message and 0."""
+"""Magic, 0 and rows and classes; or FAILED or REFUSED, bytes of a message and 0."""
 ANSWER_MAGIC = b"prob"
+FAILED, REFUSED = 1, 2
 
 KINDS: tuple[Any, ...] = (np.uint8, np.float32)
 MAX_MESSAGE_BYTES = 4096
@@ -30,6 +31,10 @@ BUFFERS_PER_CALL = 512
 
 class WireError(ConnectionError):
     """The peer is gone, or sent what this side does not understand."""
+
+
+class BatchError(Exception):
+    """The engine could not answer this batch and is sound: a part of it may well be answered."""
 
 
 def send_batch(sock: socket.socket, images: Sequence[Array]) -> None:
@@ -62,21 +67,25 @@ def send_answer(sock: socket.socket, probabilities: NDArray[np.float32]) -> None
     _send(sock, [memoryview(header), rows.data.cast("B")])
 
 
-def send_failure(sock: socket.socket, message: str) -> None:
+def send_failure(sock: socket.socket, message: str, kind: int = FAILED) -> None:
+    """`FAILED`: the engine ends. `REFUSED`: it could not answer this batch and takes the next."""
     text = message.encode()[:MAX_MESSAGE_BYTES]
-    _send(sock, [memoryview(ANSWER.pack(ANSWER_MAGIC, 1, len(text), 0)), memoryview(text)])
+    header = ANSWER.pack(ANSWER_MAGIC, kind, len(text), 0)
+    _send(sock, [memoryview(header), memoryview(text)])
 
 
 def receive_answer(sock: socket.socket, count: int, classes: int) -> NDArray[np.float32]:
-    """`count` x `classes` probabilities. Raises WireError, in the engine's own words if any."""
+    """`count` x `classes` probabilities. Raises WireError, in the engine's own words if any, or
+    BatchError, after which the stream is as good as before."""
     header = bytearray(ANSWER.size)
     _receive(sock, memoryview(header))
     magic, failed, first, second = ANSWER.unpack(header)
-    if magic == ANSWER_MAGIC and failed and first <= MAX_MESSAGE_BYTES:
+    if magic == ANSWER_MAGIC and failed in (FAILED, REFUSED) and first <= MAX_MESSAGE_BYTES:
         text = bytearray(first)
         _receive(sock, memoryview(text))
-        raise WireError(text.decode("utf-8", "replace"))
-    if (magic, first, second) != (ANSWER_MAGIC, count, classes):
+        words = text.decode("utf-8", "replace")
+        raise BatchError(words) if failed == REFUSED else WireError(words)
+    if (magic, failed, first, second) != (ANSWER_MAGIC, 0, count, classes):
         raise WireError(f"an answer with the header {header.hex()}")
     rows = np.empty((count, classes), np.float32)
     _receive(sock, rows.data.cast("B"))

@@ -12,6 +12,7 @@ from artifact.archive import ArtifactError
 from container.failure import Failure, ModelError, classify, reason
 from serve.engine import choice, wire
 from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter
+from serve.engine.soundness import Probe
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -21,16 +22,35 @@ def run(orders: Orders) -> int:
     _settle_in()
     threading.Thread(target=_watch, args=(orders.lifeline,), daemon=True).start()
     reporter = Reporter(orders.control)
-    sock = socket.socket(fileno=orders.socket)
+    socks = [socket.socket(fileno=each) for each in orders.sockets]
     try:
-        engine = _load(orders, reporter)
+        engine, seconds = _load(orders, reporter)
+        probe = Probe(engine)
     except Exception as error:
         failure = _explain(error)
         # a model that does not fit stays so; memory or a device may be free later
         reporter.failed(reason(failure, error), final=isinstance(failure, ModelError))
         return 1
     threading.Thread(target=_beat, args=(reporter,), daemon=True).start()
-    return _answer(sock, engine, orders)
+    streams = min(len(socks), getattr(engine, "streams", 1))
+    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams))
+    for sock in socks[1:streams]:
+        lane = (sock, engine, probe, orders.batch_images, reporter)
+        threading.Thread(target=_lane, args=lane, daemon=True).start()
+    _lane(socks[0], engine, probe, orders.batch_images, reporter)
+    return 0
+
+
+def _lane(
+    sock: socket.socket, engine: choice.Engine, probe: Probe, most: int, reporter: Reporter
+) -> None:
+    """Answers batches, until the server closes. A lane that cannot go on ends all of them."""
+    try:
+        _answer(sock, engine, probe, most)
+    except Exception as error:
+        logging.exception("the engine cannot go on")
+        reporter.failed(f"the engine failed: {type(error).__name__}: {error}", final=False)
+        os._exit(1)
 
 
 def _settle_in() -> None:
@@ -50,14 +70,14 @@ def _watch(lifeline: int) -> None:
     os._exit(0)
 
 
-def _load(orders: Orders, reporter: Reporter) -> choice.Engine:
+def _load(orders: Orders, reporter: Reporter) -> tuple[choice.Engine, float]:
+    """The engine, and the seconds of a whole batch when warm."""
     engine = choice.load(orders, reporter.progress)
     seconds = 0.0
     for count in sorted({1, orders.batch_images}):
         reporter.progress(f"warming up with {count} images")
         seconds = engine.warm_up(count)
-    reporter.loaded(Loaded(engine.name, orders.device, seconds))
-    return engine
+    return engine, seconds
 
 
 def _explain(error: Exception) -> Failure:
@@ -72,16 +92,21 @@ def _beat(reporter: Reporter) -> None:
         time.sleep(BEAT_SECONDS)
 
 
-def _answer(sock: socket.socket, engine: choice.Engine, orders: Orders) -> int:
-    """Until the server closes. After any error the process ends: its device may not be trusted."""
+def _answer(sock: socket.socket, engine: choice.Engine, probe: Probe, most: int) -> None:
+    """Raises the error after which the device may not be trusted."""
     while True:
-        batch = wire.receive_batch(sock, engine.image_size, orders.batch_images)
+        batch = wire.receive_batch(sock, engine.image_size, most)
         if batch is None:
-            return 0
+            return
         try:
             probabilities = engine.classify(batch)
         except Exception as error:
-            logging.exception("a batch of %d images failed", len(batch))
-            wire.send_failure(sock, f"{type(error).__name__}: {error}")
-            return 1
+            words = f"{type(error).__name__}: {error}"
+            if not probe.sound_after(error, len(batch)):
+                wire.send_failure(sock, words)
+                raise
+            # halves come next: one traceback is enough
+            logging.error("a batch of %d failed", len(batch), exc_info=len(batch) == 1)
+            wire.send_failure(sock, words, wire.REFUSED)
+            continue
         wire.send_answer(sock, probabilities)

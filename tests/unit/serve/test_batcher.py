@@ -9,7 +9,7 @@ import pytest
 from serve import batcher as batching
 from serve.batcher import Batcher, Ticket
 from serve.payload import Image
-from serve.refusal import BusyError
+from serve.refusal import AbandonedError, BusyError, PayloadError
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 PLANES = np.zeros((3, 2, 2), np.float32)
@@ -24,23 +24,30 @@ def opened(limit: int = 10) -> Batcher:
 class Client(threading.Thread):
     """Asks in a thread of its own; `outcome` is the places that answered, or what was refused."""
 
-    def __init__(self, batcher: Batcher, images: list[Image], seconds: float = 5) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        images: list[Image],
+        seconds: float = 5,
+        hung_up: threading.Event | None = None,
+    ) -> None:
         super().__init__()
-        self._batcher, self._images = batcher, images
+        self._batcher, self._images, self._hung_up = batcher, images, hung_up
         self._deadline = time.monotonic() + seconds
-        self._outcome: list[int] | str = "nothing yet"
+        self._outcome: list[int | str] | str = "nothing yet"
         self.start()
         time.sleep(0.05)
 
     def run(self) -> None:
         try:
             self._outcome = [
-                int(row[0]) for row in self._batcher.classify(self._images, self._deadline)
+                row.message if isinstance(row, PayloadError) else int(row[0])
+                for row in self._batcher.classify(self._images, self._deadline, self._hung_up)
             ]
-        except BusyError as error:
+        except (AbandonedError, BusyError) as error:
             self._outcome = error.message
 
-    def outcome(self) -> list[int] | str:
+    def outcome(self) -> list[int | str] | str:
         self.join(5)
         return self._outcome
 
@@ -71,6 +78,24 @@ def test_what_waits_makes_the_next_batch_and_a_large_request_is_split() -> None:
     assert answers[1].outcome() == [0, 1]
 
 
+def test_a_single_photo_waits_for_one_batch_of_a_large_request_and_not_for_its_length() -> None:
+    batcher = opened(limit=100)
+    large = Client(batcher, [PIXELS] * 64)
+    first = batcher.take(8, lambda: False)
+    singles = [Client(batcher, [PIXELS]) for _ in range(3)]
+    second = batcher.take(8, lambda: False)
+    batching.resolve(second, rows(second))
+    outcomes = [single.outcome() for single in singles]
+    batching.resolve(first, rows(first))
+    for _ in range(7):
+        rest = batcher.take(8, lambda: False)
+        batching.resolve(rest, rows(rest))
+
+    assert outcomes == [[0], [0], [0]]
+    assert (len(first), len(second)) == (8, 8)
+    assert large.outcome() == list(range(64))
+
+
 def test_a_batch_holds_images_of_one_type() -> None:
     batcher = opened()
     answers = Client(batcher, [PIXELS, PIXELS, PLANES, PIXELS])
@@ -93,6 +118,60 @@ def test_expired_images_never_reach_the_engine() -> None:
 
     assert "time ran out" in error
     assert len(batch) == 1
+
+
+def test_a_client_that_hangs_up_is_dropped_before_the_engine_and_its_thread_is_free() -> None:
+    batcher, hung_up = opened(), threading.Event()
+    gone = Client(batcher, [PIXELS] * 3, hung_up=hung_up)
+    stays = Client(batcher, [PIXELS])
+    hung_up.set()
+    batch = batcher.take(8, lambda: False)
+    batching.resolve(batch, rows(batch))
+
+    assert gone.outcome() == "the client hung up"
+    assert len(batch) == 1
+    assert stays.outcome() == [0]
+
+
+def test_what_waits_is_shared_among_idle_engines() -> None:
+    batcher, batches = opened(), list[list[Ticket]]()
+    engines = [
+        threading.Thread(target=lambda: batches.append(batcher.take(8, lambda: False)))
+        for _ in range(2)
+    ]
+    for engine in engines:
+        engine.start()
+    time.sleep(0.1)
+    answer = Client(batcher, [PIXELS] * 6)
+    for engine in engines:
+        engine.join(5)
+    for batch in batches:
+        batching.resolve(batch, rows(batch))
+
+    assert [len(batch) for batch in batches] == [3, 3]
+    assert answer.outcome() == list(range(6))
+
+
+def test_the_other_type_is_next_however_much_of_the_first_one_comes() -> None:
+    batcher = opened()
+    answers = [Client(batcher, images) for images in ([PIXELS] * 3, [PLANES], [PIXELS] * 3)]
+    batches = [batcher.take(4, lambda: False) for _ in range(3)]
+    for batch in batches:
+        batching.resolve(batch, rows(batch))
+    for answer in answers:
+        answer.outcome()
+
+    assert [batch[0].image.dtype for batch in batches] == [np.uint8, np.float32, np.uint8]
+
+
+def test_one_image_may_be_refused_alone() -> None:
+    batcher = opened()
+    answer = Client(batcher, [PIXELS] * 3)
+    batch = batcher.take(8, lambda: False)
+    first, _, third = rows(batch)
+    batching.resolve(batch, [first, PayloadError("guilty"), third])
+
+    assert answer.outcome() == [0, "guilty", 2]
 
 
 def test_a_full_queue_is_refused_with_its_limit_and_expired_images_make_room() -> None:

@@ -52,6 +52,16 @@ def test_a_failure_arrives_with_its_words(pair: Pair) -> None:
         wire.receive_answer(pair[1], 1, 2)
 
 
+def test_after_a_refused_batch_the_stream_goes_on(pair: Pair) -> None:
+    made = np.ones((1, 2), np.float32)
+    wire.send_failure(pair[0], "ValueError: odd", wire.REFUSED)
+    wire.send_answer(pair[0], made)
+
+    with pytest.raises(wire.BatchError, match="odd"):
+        wire.receive_answer(pair[1], 8, 2)
+    np.testing.assert_array_equal(wire.receive_answer(pair[1], 1, 2), made)
+
+
 def test_a_closed_peer_is_the_end_and_half_a_frame_an_error(pair: Pair) -> None:
     pair[0].sendall(b"im")
     pair[0].close()

@@ -1,0 +1,52 @@
+"""How the processors are shared out: what computes, what decodes, and how much of each at a time.
+
+The container's share counts, not the machine: the affinity mask, cut to the control group's quota.
+Threads beyond it are throttled by the kernel, all of them together and for whole periods.
+"""
+
+from dataclasses import dataclass
+
+from container import resources
+from container.settings import Settings
+
+THREADS_PER_STREAM = 4
+"""One mini-batch on so many processors is answered soonest; beyond that, threads wait for each
+other at every layer, and another mini-batch beside it makes more of them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    processors: int
+    """Of this container, by mask and quota."""
+    quota: float | None
+    engines: int
+    """One for each GPU, or one on the processors."""
+    streams: int
+    """Mini-batches that one engine computes at a time, if it can."""
+    threads: int
+    """Processors of one engine, all its streams together."""
+    decoding: int
+    """Bodies that are decoded at a time."""
+
+    @classmethod
+    def make(cls, settings: Settings, gpus: int) -> "Plan":
+        processors, engines = resources.cpu_count(), max(1, gpus)
+        threads = settings.engine_threads or max(1, processors // engines)
+        planned = 1 if gpus else max(1, threads // THREADS_PER_STREAM)
+        return cls(
+            processors=processors,
+            quota=resources.cpu_quota(),
+            engines=engines,
+            streams=min(settings.engine_streams or planned, threads),
+            threads=threads,
+            decoding=processors,
+        )
+
+    def line(self, settings: Settings) -> str:
+        quota = "no quota" if self.quota is None else f"quota {self.quota:g}"
+        return (
+            f"plan: {self.processors} processors ({quota}): {self.engines} engine(s) of "
+            f"{self.streams} stream(s) and {self.threads} threads, at most {settings.batch_images} "
+            f"photos a mini-batch; {self.decoding} bodies decoded and {settings.request_limit} "
+            f"requests held at a time, {settings.queue_images} photos may wait"
+        )

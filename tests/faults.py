@@ -1,0 +1,76 @@
+"""Faults planted in an engine process from outside: a `sitecustomize` that wraps the engine.
+
+Python imports a module of that name at its start if a folder of PYTHONPATH has one. Nothing of the
+product knows of this; the folder may as well be mounted into a container.
+"""
+
+from pathlib import Path
+
+WRAP = """
+import importlib.abc, importlib.util, sys, time
+
+MODULE, CLASS = "serve.engine.torch", "TorchEngine"
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            plant(getattr(module, CLASS))
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Finder())
+
+
+def plant(engine):
+    begin, classify = engine.__init__, engine.classify
+    setattr(engine, "classify", lambda self, batch: before(batch) or classify(self, batch))
+    setattr(engine, "__init__", lambda self, *words: at_start() or begin(self, *words))
+
+
+def at_start():
+    pass
+
+
+def before(batch):
+    pass
+"""
+
+GUILTY = """
+def before(batch):
+    lightest, darkest = batch.min(axis=(1, 2, 3)), batch.max(axis=(1, 2, 3))
+    if (lightest == 255).any():
+        raise RuntimeError("a white photo")
+    if (darkest < 5).any() and darkest.any():
+        raise RuntimeError("CUDA error: device-side assert triggered")
+"""
+"""A white photo breaks its batch; a nearly black one breaks the device."""
+
+LEAK = """
+kept = []
+
+def before(batch):
+    kept.append(bytearray(LEAK_BYTES * len(batch)))
+"""
+
+SLOW_START = """
+def at_start():
+    time.sleep(SECONDS)
+"""
+
+
+def plant(folder: Path, fault: str, **values: int) -> str:
+    """Writes the fault, with its capital names as in `values`; returns what PYTHONPATH needs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = "".join(f"{name} = {value}\n" for name, value in values.items())
+    (folder / "sitecustomize.py").write_text(WRAP + named + fault)
+    return str(folder)

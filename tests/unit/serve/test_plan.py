@@ -1,0 +1,38 @@
+"""How processors are shared out, and that a person can read it."""
+
+import os
+
+import pytest
+
+from container.settings import Settings
+from serve.plan import Plan
+
+
+@pytest.mark.parametrize(
+    ("processors", "gpus", "settings", "expected"),
+    [
+        pytest.param(1, 0, {}, (1, 1, 1), id="one processor"),
+        pytest.param(2, 0, {}, (1, 1, 2), id="two"),
+        pytest.param(8, 0, {}, (1, 2, 8), id="eight"),
+        pytest.param(8, 2, {}, (2, 1, 4), id="two GPUs"),
+        pytest.param(1, 4, {}, (4, 1, 1), id="more GPUs than processors"),
+        pytest.param(8, 0, {"ENGINE_THREADS": "3"}, (1, 1, 3), id="threads as told"),
+        pytest.param(8, 0, {"ENGINE_STREAMS": "8"}, (1, 8, 8), id="streams as told"),
+        pytest.param(2, 0, {"ENGINE_STREAMS": "8"}, (1, 2, 2), id="a stream needs a thread"),
+    ],
+)
+def test_engines_streams_and_threads(
+    monkeypatch: pytest.MonkeyPatch,
+    processors: int,
+    gpus: int,
+    settings: dict[str, str],
+    expected: tuple[int, int, int],
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    monkeypatch.setattr("container.resources.cpu_quota", lambda *_: None)
+    read = Settings.read(settings)
+    plan = Plan.make(read, gpus)
+
+    assert (plan.engines, plan.streams, plan.threads) == expected
+    assert f"plan: {processors} processors" in plan.line(read)
+    assert "no quota" in plan.line(read)
