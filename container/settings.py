@@ -154,6 +154,7 @@ class Settings:
         "LOG_FORMAT",
         choices=("text", "json"),
     )
+    page: bool = declare(False, "Answer GET / with a page to try the model by hand.", "PAGE")
     metrics: bool = declare(True, "Answer GET /metrics, which the platform scrapes.", "METRICS")
     record_seconds: int = declare(
         60,

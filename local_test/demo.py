@@ -57,6 +57,10 @@ def main() -> int:
     print("\n== serve", flush=True)
     with server(base, data, options.image) as port:
         missed = classify(sample(data), port)
+        if options.keep:
+            print(f"\nthe page to try it: http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
     print(f"\nmodel     {base / 'model'}")
     print(f"metrics   {base / 'output' / 'data' / 'metrics.jsonl'}")
     print(f"report    {base / 'output' / 'data' / 'report.html'}")
@@ -70,6 +74,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a folder of photos, one folder per class")
     parser.add_argument("--base", type=Path, default=PROJECT / "demo", help="stands for /opt/ml")
     parser.add_argument("--image", help="run the programs of this Docker image")
+    parser.add_argument("--keep", action="store_true",
+                        help="leave the server up, with its page, until Ctrl-C")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a hyperparameter")  # fmt: skip
     options = parser.parse_args()
@@ -107,13 +113,18 @@ def program(word: str, base: Path, data: Path, image: str | None, port: int = 0)
         return [sys.executable, "-m", "container.entrypoint", word]
     mounts = ["-v", f"{base}:/opt/ml", "-v", f"{data}:/opt/ml/input/data/training:ro"]
     if word == "serve":
-        mounts = ["-v", f"{base / 'model'}:/opt/ml/model:ro", "-p", f"127.0.0.1:{port}:8080"]
+        mounts = ["-v", f"{base / 'model'}:/opt/ml/model:ro", "-p", f"127.0.0.1:{port}:8080",
+                  "-e", "PAGE=true"]  # fmt: skip
     user = f"{os.getuid()}:{os.getgid()}"
     return ["docker", "run", "--rm", "--init=false", "--user", user, *mounts, image, word]
 
 
 def environment(base: Path, port: int = 0) -> dict[str, str]:
-    mine = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    mine = {
+        "SAGEMAKER_BASE_DIR": str(base),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "PAGE": "true",
+    }
     return {**os.environ, **mine, "PYTHONPATH": str(PROJECT)}
 
 

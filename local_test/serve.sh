@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Serves a trained model in the image, as an endpoint does; comes back when the server is ready.
+# Serves a trained model in the image, as an endpoint does, and a page to try it; comes back when the
+# server is ready.
 #
 #   local_test/serve.sh [BASE] [PORT]
 #
@@ -31,7 +32,7 @@ container=local-test-serve-$port
 docker rm --force "$container" >/dev/null 2>&1 || true
 read -r -a options <<<"${DOCKER_OPTIONS:-}"
 docker run --detach --name "$container" --stop-timeout 30 --shm-size 64m \
-  --publish "127.0.0.1:$port:8080" --volume "$model:/opt/ml/model:ro" \
+  --env PAGE=true --publish "127.0.0.1:$port:8080" --volume "$model:/opt/ml/model:ro" \
   ${options[@]+"${options[@]}"} "$image" serve >/dev/null
 
 give_up() {
@@ -50,7 +51,7 @@ until curl --silent --fail --max-time 2 --output /dev/null "http://127.0.0.1:$po
 done
 
 cat <<TEXT
-ready: http://127.0.0.1:$port, in the container $container
+ready: http://127.0.0.1:$port, in the container $container; that address has a page to try the model
   curl -H 'Content-Type: image/jpeg' --data-binary @PHOTO http://127.0.0.1:$port/invocations
   docker logs $container
   docker stop --time 30 $container

@@ -30,14 +30,17 @@ def document(
     style: str = "",
     scripts: Sequence[str] = (),
     data: str = "",
+    policy: str = "",
 ) -> str:
     """`style` comes after the one that all pages have. `scripts` run in their order, before the
     one that sorts tables; the page's policy allows these and no other. `data` is markup that stands
-    before them: blocks that they read."""
+    before them: blocks that they read. `policy` is what the page may do beyond being looked at, as
+    further directives of its Content-Security-Policy."""
     every = [*scripts, (HERE / "sortable.js").read_text(encoding="utf-8")]
     made = fill(
         (HERE / "page.html").read_text(encoding="utf-8"),
         title=title,
+        policy=Html(f"; {policy}" if policy else ""),
         digests=Html(" ".join(f"'sha256-{_digest(script)}'" for script in every)),
         style=Html((HERE / "page.css").read_text(encoding="utf-8") + style),
         data=Html(data),

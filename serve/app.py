@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from container import last_words, log, opt_ml
 from container.failure import Failure, classify, reason
 from container.settings import Settings
-from serve import echo, record, trace
+from serve import card, echo, record, trace
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.flood import Flood
 from serve.front import received
@@ -52,6 +52,7 @@ def create_app() -> Flask:
 
 def routes(server: Server) -> Flask:
     app = Flask(__name__, static_folder=None)
+    app.extensions["watch"] = server.watch  # the front refuses some requests before they come here
     pinged = Pinged()
 
     @app.route("/ping", methods=["GET", "POST"])
@@ -75,6 +76,15 @@ def routes(server: Server) -> Flask:
 
             text, content_type = exposition.text(server.watch, request.headers.get("Accept", ""))
             return Response(text, content_type=content_type)
+
+    if server.settings.page:
+
+        @app.get("/")
+        def page() -> ResponseReturnValue:
+            from serve.page import page  # read by the first who looks
+
+            made = page.html(card.read(server.model.folder), "/invocations", server.settings.top_k)
+            return Response(made, headers=page.HEADERS, content_type="text/html; charset=utf-8")
 
     # what is registered last is called first
     app.after_request(lambda response: _timed(response, server.watch))

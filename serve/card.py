@@ -14,11 +14,15 @@ class Card:
     labels: list[str]
     image_size: str
     """Pixels that the network sees, width x height."""
+    seen: float
+    """Share of a photo's shorter side that the network sees, from the middle."""
     weights: str
     """The beginning of the weights' hash: two models with one hash answer alike."""
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     engines: dict[str, Any] = field(default_factory=dict)
+    compiled: dict[str, Any] = field(default_factory=dict)
+    """Of the compiled engine: precision, accuracies, the decision; empty where there is none."""
     versions: dict[str, str] = field(default_factory=dict)
     multi_label: bool = False
 
@@ -40,10 +44,12 @@ def _read(folder: Path, changed: int) -> Card:
         network=described.network,
         labels=[str(label) for label in described.labels],
         image_size=f"{size} x {size}",
+        seen=size / described.preprocessing.resize,
         weights=str(described.files[archive.WEIGHTS].get("sha256", ""))[:12],
         metrics=described.metrics,
         training=described.training,
         engines=described.engines,
+        compiled=described.compiled,
         versions=described.versions,
         multi_label=described.multi_label,
     )

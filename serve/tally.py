@@ -110,6 +110,11 @@ class Tally:
             self._keep(seconds)
         return seconds
 
+    def refused(self, status: int, refusal: str) -> None:
+        """One request of which no time is known."""
+        with self._lock:
+            self._numbers.answers[status, refusal] += 1
+
     def _keep(self, seconds: float) -> None:
         """Every request of the minute has the same chance to be in its sample."""
         self._sampled += 1

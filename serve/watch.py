@@ -13,6 +13,7 @@ from serve.batcher import Batcher
 from serve.engine.keeper import Keeper
 from serve.model import Model
 from serve.readiness import READY, Readiness
+from serve.refusal import Refusal
 from serve.tally import Tally
 from serve.trace import Trace
 
@@ -96,6 +97,10 @@ class Watch:
         if done is None:
             return None
         return done, self.tally(done.model).request(status, done)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Counts a request that was turned away before it was known which model it asks for."""
+        self.tally("").refused(refusal.status, type(refusal).__name__)
 
     def facts(self) -> list[Facts]:
         return [self._facts(each) for each in self._watched()]

@@ -1,4 +1,4 @@
-"""A real Chromium over a page of ours, without a network; what it saw is kept."""
+"""A real Chromium over a page of ours, a file or a server's; what it saw is kept."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ class Seen:
     errors: list[str] = field(default_factory=list)
     """Of the console and of scripts."""
     requests: list[str] = field(default_factory=list)
-    """Everything asked for but the file itself and data inside it."""
+    """Everything asked for but the page itself, its own server and data inside it."""
 
     def overflow(self) -> int:
         """Pixels by which the page is wider than its window."""
@@ -64,6 +64,13 @@ def running() -> Iterator[Browser]:
 def look(
     browser: Browser, file: Path, width: int = 1280, height: int = 900, scheme: str = "light"
 ) -> Seen:
+    return visit(browser, file.resolve().as_uri(), width, height, scheme)
+
+
+def visit(
+    browser: Browser, own: str, width: int = 1280, height: int = 900, scheme: str = "light"
+) -> Seen:
+    """`own` is the page's address; what else begins with it is its server's."""
     page = browser.new_page(
         viewport={"width": width, "height": height},
         color_scheme=scheme,
@@ -73,11 +80,10 @@ def look(
     seen = Seen(page)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("console", lambda message: seen.errors.append(message.text))
-    own = file.resolve().as_uri()
     page.on(
         "request",
         lambda request: (
-            None if request.url == own or request.url.startswith("data:")
+            None if request.url.startswith((own, "data:", "blob:"))
             else seen.requests.append(request.url)
         ),
     )  # fmt: skip

@@ -61,7 +61,8 @@ class Limits:
 
 
 class Acceptor:
-    """`wakeup` is a pipe, read end and write end, neither of which blocks."""
+    """`wakeup` is a pipe, read end and write end, neither of which blocks. `refused` is told what
+    never reaches the application."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Acceptor:
         limits: Limits,
         config: Any,
         wakeup: tuple[int, int],
+        refused: Callable[[Refusal], None] = lambda refusal: None,
     ) -> None:
         self.config, self.local = config, listeners[0].getsockname()
         self.body_limit = limits.body
@@ -77,7 +79,7 @@ class Acceptor:
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
         self.stopping = False
         self._app, self._limits, self._listeners = app, limits, listeners
-        self._wakeup = wakeup
+        self._wakeup, self._refused = wakeup, refused
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._calls: deque[Callable[[], None]] = deque()
@@ -248,6 +250,7 @@ class Acceptor:
             return application.fail(error), True
 
     def refusal(self, refusal: Refusal, request: Any, close: bool) -> bytes:
+        self._refused(refusal)
         return application.refuse(refusal, request, self._flood, close)
 
     def soon(self, call: Callable[[], None]) -> None:

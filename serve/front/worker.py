@@ -29,7 +29,14 @@ class FrontWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         settings = Settings.read()
-        front = Acceptor(self.wsgi, self.sockets, self._limits(settings), self.cfg, self.PIPE)
+        front = Acceptor(
+            self.wsgi,
+            self.sockets,
+            self._limits(settings),
+            self.cfg,
+            self.PIPE,
+            self.wsgi.extensions["watch"].refused,
+        )
         front.run(self._alive)
 
     def _alive(self) -> bool:

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import urllib.request
 from collections import namedtuple
 from pathlib import Path
 
@@ -266,6 +267,16 @@ def test_server_becomes_ready(server):
     assert ready.done.returncode == 0, ready.done.stderr
     assert f"ready: http://127.0.0.1:{ready.port}" in ready.done.stdout
     assert "curl -H 'Content-Type: image/jpeg'" in ready.done.stdout
+
+
+def test_the_server_has_a_page_to_try_the_model(server):
+    ready, _ = server
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{ready.port}", timeout=5) as answer:
+        page = answer.read().decode()
+
+    assert "that address has a page" in ready.done.stdout
+    assert "Choose photos" in page
 
 
 def test_every_photo_gets_a_label(server, job, image):

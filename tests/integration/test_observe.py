@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,17 @@ def test_a_scrape_tells_what_is_served_and_how_it_stands(observed: Server) -> No
         assert told == pytest.approx(process.memory_info().rss, rel=0.2)
     assert all(family.documentation for family in families.values())
     assert not [name for name in families if not name.startswith("image_classification_")]
+
+
+def test_what_is_refused_before_it_is_whole_is_counted_too(observed: Server) -> None:
+    before = scrape(observed)
+    with socket.create_connection(("127.0.0.1", observed.port), timeout=10) as sock:
+        sock.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+        answer = sock.recv(4096)
+    key = ("requests_total", 'dogs "v3"', "TooLargeError", "413")
+
+    assert b" 413 " in answer.splitlines()[0]
+    assert scrape(observed)[key] - before.get(key, 0) == 1
 
 
 def test_openmetrics_is_spoken_to_those_who_ask_for_it(observed: Server) -> None:

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "artifact": set(),
     "pages": set(),
     "debugger": {"container", "pages"},
-    "serve": {"artifact", "container"},
+    "serve": {"artifact", "container", "pages"},
     "train": {"artifact", "container", "debugger", "pages"},
     "tune": {"artifact", "container", "describe", "train"},
     "describe": {"serve", "train"},

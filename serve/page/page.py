@@ -1,0 +1,150 @@
+"""The page: photos in, labels as bars out, the same from code, and the model's card.
+
+One file that loads nothing; its policy lets it ask this server and no other. What is always the
+same is read once.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pages.document import Section, document
+from pages.markup import Html, escape, fill, join, paragraph, percent, table
+from serve.card import Card
+from serve.payload import PHOTOS
+
+HERE = Path(__file__).parent
+POLICY = "connect-src 'self'"
+HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the rest is in the page
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+CURL = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg \\\n  '{url}?top_k={top_k}'"
+BOTO3 = """import boto3
+
+answer = boto3.client("sagemaker-runtime").invoke_endpoint(
+    EndpointName="NAME",
+    ContentType="image/jpeg",
+    CustomAttributes="top_k={top_k}",
+    Body=open("photo.jpg", "rb").read(),
+)
+print(answer["Body"].read().decode())"""
+
+
+def html(card: Card, path: str, top_k: int) -> str:
+    """`path` is where its invocations go."""
+    top_k = min(top_k, len(card.labels))
+    facts = {"path": path, "labels": len(card.labels), "seen": card.seen}
+    # the block ends at the first "</script", whatever it stands in
+    block = json.dumps(facts).replace("<", "\\u003c")
+    return document(
+        "Image classification",
+        _lead(card),
+        [_photos(card, top_k), _code(path, top_k), _model(card)],
+        style=_text("page.css"),
+        scripts=[_text("page.js")],
+        data=f'<script type="application/json" id="facts">{block}</script>',
+        policy=POLICY,
+    )
+
+
+@lru_cache(maxsize=8)
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _lead(card: Card) -> Html:
+    return fill(
+        '<p>$network, $count labels, sees $size pixels.</p><p id="state" class="state"></p>',
+        network=card.network,
+        count=f"{len(card.labels):,}",
+        size=card.image_size,
+    )
+
+
+def _photos(card: Card, top_k: int) -> Section:
+    accept = ",".join(name for name in PHOTOS if name.startswith("image/"))
+    body = fill(_text("photos.html"), accept=accept, labels=len(card.labels), top_k=top_k)
+    return Section("Photos", body)
+
+
+def _code(path: str, top_k: int) -> Section:
+    """With this machine's address, until the script puts in the one that the page came from."""
+    url = f"http://localhost:8080{path}"
+    made = []
+    for name, code in (("curl", CURL), ("Python, behind an endpoint", BOTO3)):
+        example = code.replace("{url}", url).replace("{top_k}", str(top_k))
+        made.append(fill(
+            '<h3>$name</h3><div class="snippet"><pre tabindex="0" aria-label="$name" '
+            'data-code="$code">$example</pre><button type="button" aria-label="Copy $name">Copy'
+            "</button></div>",
+            name=name, code=code, example=example,
+        ))  # fmt: skip
+    return Section("The same from code", join(made))
+
+
+def _model(card: Card) -> Section:
+    parts = [_cards(card)]
+    facts = {
+        "Metrics": card.metrics,
+        "Compiled engine": card.compiled,
+        "Training": card.training,
+    }
+    for title, values in facts.items():
+        rows = list(_rows(values))
+        if rows:
+            parts.append(fill("<h3>$title</h3>$table", title=title,
+                              table=table(["", "value"], rows)))  # fmt: skip
+    parts += [_engines(card), _labels(card)]
+    return Section("Model", join(parts))
+
+
+def _cards(card: Card) -> Html:
+    split = next((name for name in ("test", "validation") if name in card.metrics), "")
+    found = card.metrics.get(split)
+    accuracy = found.get("top1_accuracy") if isinstance(found, dict) else None
+    told = {"network": card.network, "labels": f"{len(card.labels):,}", "weights": card.weights}
+    if isinstance(accuracy, int | float):
+        told = {f"right on {split} photos": percent(accuracy), **told}
+    return fill(
+        '<dl class="cards">$cards</dl>',
+        cards=join(
+            fill("<div><dt>$name</dt><dd>$value</dd></div>", name=name, value=value)
+            for name, value in told.items()
+        ),
+    )
+
+
+def _rows(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """One for each number or word, whatever the training job wrote; lists are too long to read."""
+    for key, value in values.items():
+        name = f"{above}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _rows(value, f"{name}: ")
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "no"
+        elif isinstance(value, int | float | str) and value != "":
+            yield name, value
+
+
+def _engines(card: Card) -> Html:
+    if not card.engines:
+        return Html("")
+    rows = [(f"{name}: {what}", value) for name, facts in card.engines.items()
+            if isinstance(facts, dict) for what, value in _rows(facts)]  # fmt: skip
+    what = "How far each engine may be, and was, from float32 at export."
+    return fill("<h3>Engines, checked</h3>$what$table", what=paragraph(what, "soft"),
+                table=table(["", "value"], rows))  # fmt: skip
+
+
+def _labels(card: Card) -> Html:
+    return fill(
+        '<details><summary>All $count labels</summary><ol class="labels" start="0">$rows</ol>'
+        "</details>",
+        count=f"{len(card.labels):,}",
+        rows=join(fill("<li>$label</li>", label=escape(label)) for label in card.labels),
+    )
