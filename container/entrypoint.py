@@ -31,6 +31,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "checks this image and this machine against what the platform asks of both",
         [sys.executable, "-P", "-m", "doctor"],
     ),
+    "export": (
+        "gives the model in /opt/ml/model a compiled engine, with photos in /opt/ml/input/data",
+        [sys.executable, "-P", "-m", "train.compiled.add"],
+    ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
         [

@@ -54,9 +54,8 @@ def compiled_artifact(
     """The artifact below with a compiled engine: in int8 where there are photos to calibrate and
     judge it with, else in float32; returns its folder."""
     artifact(model_dir)
-    nothing = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    photos = photos or Photos(nothing, nothing, np.empty(0, np.int64), np.empty(0, np.int8))
-    add_engine(model_dir, Order(str(model_dir), True, tolerance, 1, 60.0), photos)
+    order = Order(str(model_dir), tolerance, 1, 60.0)
+    add_engine(model_dir, order, photos or Photos.none(IMAGE_SIZE))
     return model_dir
 
 

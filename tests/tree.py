@@ -22,6 +22,7 @@ TINY = {
     "epochs": "2",
     "batch_size": "8",
     "num_workers": "0",
+    "compile_engine": "false",
 }
 
 COLOURS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}

@@ -5,13 +5,15 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 
 from artifact import archive
-from container import failure
+from container import failure, opt_ml
 from container.failure import InterruptedFailure
 from container.opt_ml import Paths
 from tune import journal, page, sampling
@@ -64,15 +66,31 @@ def finish(search: Search, paths: Paths, spec: Specification, retrain: bool) -> 
     if retrain and not search.stopping.is_set():
         source = _retrained(search, spec)
     with archive.staging(paths.model) as staged:
-        for path in (source / MODEL).iterdir():
-            shutil.copyfile(path, staged / path.name)
+        shutil.copytree(source / MODEL, staged, copy_function=shutil.copyfile, dirs_exist_ok=True)
         archive.publish(staged, paths.model)
+    _compile(search, paths)
     if search.left > 0 and search.stopping.is_set():
         search.say(f"{search.left} trials are left; the same command goes on")
     search.say(f"best hyperparameters: {search.folder / BEST}")
     search.say(f"page: {search.folder / PAGE}")
     search.say(f"report: {source / 'output' / 'data' / 'report.html'}")
     search.say(f"artifact: {paths.model / archive.DESCRIPTION}")
+
+
+def _compile(search: Search, paths: Paths) -> None:
+    """The compiled engine, which trials do without: of the one model that is left."""
+    if search.stopping.is_set():
+        search.say("compiled engine: none, the search was stopped; `export` makes one")
+        return
+    command = [sys.executable, "-P", "-m", "train.compiled.add", "--auto"]
+    done = subprocess.run(
+        command, env={**os.environ, opt_ml.BASE_DIR: str(paths.root)}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False,
+    )  # fmt: skip
+    for line in done.stdout.splitlines():
+        search.say(line)
+    if done.returncode:
+        search.say("warning: the best model has no compiled engine, torch will serve it")
 
 
 def _retrained(search: Search, spec: Specification) -> Path:

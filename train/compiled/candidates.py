@@ -37,6 +37,7 @@ class Candidates:
         self._described = replace(self._classifier.description, compiled={})
         self.accuracies: dict[str, float] = {}
         self.tried: dict[str, str] = {}
+        self._targets = photos.targets.copy()
         self._before: NDArray[np.bool_] | None = None
         self._count = 0
 
@@ -66,8 +67,6 @@ class Candidates:
 
     def _int8_refused(self) -> str:
         """Why int8 is not even tried, or nothing."""
-        if not self._order.int8:
-            return "int8 is not asked for: this network is quick without"
         if not len(self._photos.calibration) or not len(self._photos.judged):
             return "int8 needs photos to be calibrated and judged with, and there are none"
         return ""
@@ -83,11 +82,9 @@ class Candidates:
         answers = self._answers(self._compiled(graph, precision))
         if self._before is None:
             self._count = len(answers)
-            self._before = self._floats_right(floats, len(answers))
+            self._before = self._floats_right(floats, self._count)
             self.accuracies["float32"] = float(self._before.mean())
-        answers = answers[: self._count]
-        after = judge.right(answers, self._photos.targets[: len(answers)])
-        before = self._before[: len(after)]
+        before, after = self._before, judge.right(answers, self._targets[: self._count])
         verdict = judge.verdict(before, after, self._order.tolerance)
         self.accuracies[name] = float(after.mean())
         self.tried[name] = verdict.why
@@ -117,28 +114,26 @@ class Candidates:
         known = self._photos.right[:count]
         if not (known == UNKNOWN).any():
             return np.asarray(known == 1)
-        self._count = count
         answers = self._answers(self._compiled(floats, "float32"))
-        return judge.right(answers, self._photos.targets[:count])
+        if self._targets.ndim == 1:
+            targets = self._targets[:count]  # a view: what is unknown is known from here on
+            targets[targets == UNKNOWN] = answers.argmax(1)[targets == UNKNOWN]
+        return judge.right(answers, self._targets[:count])
 
     def _by_accuracy(self, floats: Any) -> Any | None:
         """None where it does not come to an end in time."""
         self._say("int8 is refused so far: looking for the layers that lose the most")
-        judged = self._photos.judged
-        most = min(len(judged), self._count, MOST_BY_ACCURACY)
+        judged = self._photos.judged[: min(self._count, MOST_BY_ACCURACY)]
 
         def rate(model: Any, at: list[int]) -> tuple[float, list[list[NDArray[np.float32]]]]:
-            rows = [
-                np.array(model(judged[each].transpose(2, 0, 1)[None].astype(np.float32))[0][0])
-                for each in at
-            ]
-            right = judge.right(np.stack(rows), self._photos.targets[at])
+            rows = [np.array(model(quantise.planes(judged[each]))[0][0]) for each in at]
+            right = judge.right(np.stack(rows), self._targets[at])
             return float(right.mean()), [[row] for row in rows]
 
         deadline = time.monotonic() + 2 * self._order.budget_seconds
         try:
             return quantise.by_accuracy(
-                floats, self._classifier.network, self._calibration(), rate, most,
+                floats, self._classifier.network, self._calibration(), rate, judged,
                 self._order.tolerance / 100, deadline,
             )  # fmt: skip
         except quantise.OutOfTimeError:

@@ -58,6 +58,8 @@ def convert(classifier: Classifier) -> Any:
                 example_input=torch.zeros(2, 3, side, side),
             )
         graph.reshape([-1, 3, side, side])
+        # quantisation by accuracy looks at outputs that have names
+        graph.output(0).get_tensor().set_names({"probabilities"})
     except Exception as error:  # whatever a converter raises, torch serves this network, too
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnfitError(f"it cannot be converted: {first[:200]}") from error

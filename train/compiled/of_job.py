@@ -10,17 +10,13 @@ from typing import Any
 import psutil
 
 from container import resources
-from train import device
 from train.answers import Answers
 from train.compiled import maker, material
 from train.compiled.order import Order
-from train.hyperparameters import Hyperparameters
+from train.compiled.worth import worth
 from train.progress import say
 from train.training import Training
 
-WORTH_FLOPS = 1e8
-"""Of one photo's forward pass. Below it decoding is nearly all of an answer's time, and int8 wins
-nothing."""
 TRIAL = "_tuning_objective_metric"
 """Among the hyperparameters of a search's trials, here and on the platform."""
 
@@ -38,13 +34,9 @@ def skipped(run: Training) -> str:
         return ""
     if TRIAL in run.job.hyperparameters:
         return "this is a search's trial; compile_engine=true makes one all the same"
-    if not worth(run.chosen):
+    if not worth(run.chosen.network, run.chosen.image_size):
         return "the network is so small that it would win little; compile_engine=true makes one"
     return ""
-
-
-def worth(chosen: Hyperparameters) -> bool:
-    return device.forward_flops(chosen.network, chosen.image_size) >= WORTH_FLOPS
 
 
 def compiler(run: Training, answers: Answers) -> Callable[[Path], dict[str, Any]]:
@@ -82,7 +74,6 @@ def _make(run: Training, answers: Answers, folder: Path) -> dict[str, Any]:
     )
     order = Order(
         artifact=str(folder),
-        int8=worth(chosen) or chosen.compile_engine == "true",
         tolerance=chosen.int8_tolerance,
         threads=resources.cpu_count(),
         budget_seconds=material.budget_seconds(elapsed),

@@ -20,8 +20,6 @@ class Order:
     order, as N x H x W x 3 uint8 of the network's size; there may be none."""
 
     artifact: str
-    int8: bool
-    """Whether it is worth trying; else the graph stays in floats."""
     tolerance: float
     """Points of top-1 accuracy that int8 may lose."""
     threads: int
@@ -62,9 +60,15 @@ class Photos:
     calibration: NDArray[np.uint8]
     judged: NDArray[np.uint8]
     targets: NDArray[np.integer]
-    """A class, or classes x 0 or 1, of each judged photo."""
+    """A class, or classes x 0 or 1, of each judged photo; UNKNOWN stands for what the network in
+    floats answers."""
     right: NDArray[np.int8]
     """Whether the network in floats is right about each: 1, 0 or UNKNOWN."""
+
+    @classmethod
+    def none(cls, image_size: int) -> "Photos":
+        nothing = np.empty((0, image_size, image_size, 3), np.uint8)
+        return cls(nothing, nothing, np.empty(0, np.int64), np.empty(0, np.int8))
 
     def write(self, folder: Path) -> None:
         np.save(folder / CALIBRATION, self.calibration)

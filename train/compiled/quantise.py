@@ -45,14 +45,14 @@ def _options(nncf: Any, network: nn.Module, photos: int) -> dict[str, Any]:
     }
 
 
-def _planes(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+def planes(photo: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)
 
 
 def plain(graph: Any, network: nn.Module, calibration: NDArray[np.uint8]) -> Any:
     """`calibration` are photos of the training, N x H x W x 3: they show how large numbers get."""
     nncf = _library()
-    photos = nncf.Dataset([*calibration], _planes)
+    photos = nncf.Dataset([*calibration], planes)
     return nncf.quantize(graph, photos, **_options(nncf, network, len(calibration)))
 
 
@@ -61,12 +61,12 @@ def by_accuracy(
     network: nn.Module,
     calibration: NDArray[np.uint8],
     rate: Callable[[Any, list[int]], tuple[float, list[list[NDArray[np.float32]]]]],
-    judged: int,
+    judged: NDArray[np.uint8],
     most_lost: float,
     deadline: float,
 ) -> Any:
     """With the layers in floats that lose the most. `rate` gives a compiled model's accuracy and
-    answers on judged photos, by number; `most_lost` is a share. Raises OutOfTimeError."""
+    answers on those of `judged` of these numbers; `most_lost` is a share. Raises OutOfTimeError."""
     nncf = _library()
 
     def timely(model: Any, positions: Iterable[Any]) -> Any:
@@ -77,12 +77,15 @@ def by_accuracy(
     options = _options(nncf, network, len(calibration))
     return nncf.quantize_with_accuracy_control(
         graph,
-        nncf.Dataset([*calibration], _planes),
-        nncf.Dataset(list(range(judged))),
+        nncf.Dataset([*calibration], planes),
+        nncf.Dataset(list(range(len(judged))), lambda at: planes(judged[at])),
         timely,
         max_drop=most_lost,
         **options,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-            max_num_iterations=MOST_REVERTED, ranking_subset_size=RANKED
+            max_num_iterations=MOST_REVERTED,
+            ranking_subset_size=RANKED,
+            # its own plan divides by a time that may be none
+            num_ranking_workers=1,
         ),
     )
