@@ -57,7 +57,11 @@ def main() -> None:
         pins = Path(file.name)
         serve = resolve("serve", constraints=pins)
         app = resolve("serve", "app", constraints=pins)
-        torch = {k: v for k, v in resolve("serve", "app", "torch", constraints=pins).items() if k not in app}
+        torch = {
+            name: block
+            for name, block in resolve("serve", "app", "torch", constraints=pins).items()
+            if name not in app
+        }
         shared = app.keys() | torch.keys()
         platform = resolve("serve", "app", "torch", "platform", constraints=pins)
         develop = resolve("serve", "app", "torch", "develop", constraints=pins)

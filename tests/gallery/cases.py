@@ -23,7 +23,7 @@ CASES = (
     Case("exploding_tensor", "poison", "a layer divides by zero from update 10 on", 14),
     Case("nan_or_inf", "poison", "the same; the layer is named", 14),
     Case("dead_relu", "dead", "a convolution's bias of -100", 0),
-    Case("saturated_activation", "flat", "weights 500 times too large before a tanh", 0),
+    Case("saturated_activation", "flat", "weights 500 times too large before a tanh", 1),
     Case("poor_weight_initialization", "tiny", "weights a thousandth of the usual", 9),
     Case("weight_update_ratio", "still", "learning rate 1e-12", 1),
     Case("all_zero", "dead", "no gradient passes the dead layer", 0),
