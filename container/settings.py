@@ -154,6 +154,24 @@ class Settings:
         "LOG_FORMAT",
         choices=("text", "json"),
     )
+    capture_folder: str = declare(
+        "",
+        "Folder for photos that the model is not sure of; none are kept without it.",
+        "CAPTURE_FOLDER",
+    )
+    capture_below: int = declare(
+        50,
+        "Per cent of the highest probability below which a photo may be kept.",
+        "CAPTURE_BELOW",
+        low=1,
+        high=100,
+    )
+    capture_percent: int = declare(
+        10, "Share of those photos that are kept, in per cent.", "CAPTURE_PERCENT", low=1, high=100
+    )
+    capture_mib: int = declare(
+        100, "Most MiB of kept photos.", "CAPTURE_MIB", low=1, high=1_000_000
+    )
     page: bool = declare(False, "Answer GET / with a page to try the model by hand.", "PAGE")
     metrics: bool = declare(True, "Answer GET /metrics, which the platform scrapes.", "METRICS")
     record_seconds: int = declare(

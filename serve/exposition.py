@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from artifact.archive import ArtifactError
 from serve import card
+from serve.capture import OUTCOMES, Capture
 from serve.tally import Histogram
 from serve.watch import Facts, Watch, resident_bytes
 
@@ -45,6 +46,8 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _counted(self._watch)
         yield from _now(self._watch.facts())
+        if self._watch.capture is not None:
+            yield _captured(self._watch.capture)
 
 
 def _counted(watch: Watch) -> Iterator[Metric]:
@@ -101,6 +104,17 @@ def _now(facts: list[Facts]) -> Iterator[Metric]:
         described.add_metric([], _info(each))
         memory.add_metric(["engine", each.name], each.engine_bytes)
     yield from (queue, ready, restarts, described, memory)
+
+
+def _captured(capture: Capture) -> Metric:
+    photos = CounterMetricFamily(
+        f"{PREFIX}_captured_photos",
+        "Photos drawn for capture: written, or dropped by a slow disk, full or failed.",
+        labels=["outcome"],
+    )
+    for outcome in OUTCOMES:
+        photos.add_metric([outcome], capture.counts[outcome])
+    return photos
 
 
 def _gauge(name: str, meaning: str) -> GaugeMetricFamily:

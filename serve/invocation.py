@@ -50,6 +50,9 @@ def answer_to(server: Server, received: Received, query: Mapping[str, str]) -> t
     form = Form(wanted, model.labels, top_k, decoded.single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
     trace.mark("encode")
+    if (capture := server.watch.capture) is not None:
+        body = received.body.getvalue()
+        capture.offer(server.name, model.labels, body, decoded.single, items, outcomes)
     return data, mimetype
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from container.settings import Settings
 from serve import trace
 from serve.batcher import Batcher
+from serve.capture import Capture
 from serve.engine.keeper import Keeper
 from serve.model import Model
 from serve.readiness import READY, Readiness
@@ -57,10 +58,12 @@ class Facts:
 
 
 class Watch:
-    """`watched` gives the models that are up at the moment."""
+    """`watched` gives the models that are up at the moment. Raises SettingError where photos are to
+    be captured and cannot be."""
 
     def __init__(self, settings: Settings, watched: Callable[[], Iterable[Watched]]) -> None:
         self.settings = settings
+        self.capture = Capture(settings) if settings.capture_folder else None
         self._watched = watched
         self._tallies: dict[str, Tally] = {}
         self._lock = threading.Lock()

@@ -25,6 +25,7 @@ STAGES = ["read", "decode", "queue", "engine", "encode"]
 def observed(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("observed") / "log"
     settings = {"METRICS_RECORD_SECONDS": "1", "LOG_FORMAT": "json", "MODEL_NAME": 'dogs "v3"'}
+    settings |= {"CAPTURE_FOLDER": str(log.parent / "Kept"), "CAPTURE_PERCENT": "100"}
     with serving.running(tiny_artifact, log, **settings) as ready:
         yield ready
 
@@ -156,6 +157,28 @@ def test_the_records_tell_every_request_once_and_silence_is_silent(observed: Ser
             values = values if isinstance(values, list) else [values]
             assert 1 <= len(values) <= 100
             assert all(isinstance(value, int | float) for value in values)
+
+
+def test_a_photo_that_the_model_is_not_sure_of_is_kept_as_it_was_sent(observed: Server) -> None:
+    folder = observed.log.parent / "Kept"
+    body = make.photo("WEBP", seed=77)
+    answer = observed.invoke(body, "image/webp", X_Amzn_SageMaker_Inference_Id="../id")
+    deadline = time.monotonic() + 10
+    while not (found := [each for each in facts(folder) if each["inference_id"] == "../id"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (told,) = found
+
+    assert (folder / told["photo"]).read_bytes() == body
+    assert re.fullmatch(r"\d{8}T\d{6}-\d+-\d{6}\.webp", told["photo"])
+    (prediction,) = answer.json()["predictions"]
+    assert told["top_k"][0]["label"] == prediction["label"]
+    assert told["top_k"][0]["probability"] == pytest.approx(prediction["probability"], abs=1e-6)
+    assert scrape(observed)["captured_photos_total", "written"] == len(facts(folder))
+
+
+def facts(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 
 @pytest.mark.parametrize("way", ["query", "attributes"])
