@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MIN_BATCH_SECONDS = 10.0
 SLOW_FACTOR = 30
 """A batch that takes so many times its warm-up's time is stuck, not just on a busy machine."""
+
+_starter = ThreadPoolExecutor(1, "start-engines")
+"""The kernel kills an engine when the thread that has started it ends, and not just the process: so
+this one does, which ends with the process."""
 
 
 class EngineLostError(Exception):
@@ -55,13 +60,14 @@ class EngineProcess:
         lifeline, self._lifeline = os.pipe()
         child = Orders(sockets=sockets, control=control, lifeline=lifeline, **orders)
         try:
-            self._process = subprocess.Popen(
+            self._process = _starter.submit(
+                subprocess.Popen[bytes],
                 [sys.executable, "-P", "-m", "serve.engine", child.as_argument()],
                 pass_fds=(*sockets, control, lifeline),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # signals to the server's group are the server's to handle
-            )
+            ).result()
         finally:
             for _, theirs in pairs:
                 theirs.close()

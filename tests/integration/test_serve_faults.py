@@ -1,7 +1,8 @@
-"""A photo that breaks the network, a device that breaks: who gets the error, and who lives on."""
+"""A photo that breaks the network, a device that breaks, a leak: who gets the error."""
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests import faults, make, serving
+from tests.load import Load
 from tests.serving import ROOT, Server
 
 WHITE = make.encode(Image.new("RGB", (40, 40), "white"), "PNG")
@@ -67,3 +69,29 @@ def test_an_error_of_the_device_costs_the_engine_and_is_never_taken_for_the_phot
     assert "device-side assert" in answer.json()["error"]
     assert after.status_code == 200
     assert serving.gone(engine)
+
+
+def test_a_leaking_engine_is_replaced_again_and_again_and_no_request_fails(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    path = f"{faults.plant(tmp_path / 'planted', faults.LEAK, LEAK_BYTES=300_000)}:{ROOT}"
+    # less than it has at its start, so that all it may do is grow by the least that counts
+    limit = {"PYTHONPATH": path, "ENGINE_MEMORY_MIB": "1"}
+    with serving.running(tiny_artifact, tmp_path / "log", **limit) as server:
+        engines, load = [server.engine()], Load(server)
+        deadline = time.monotonic() + 60
+        while len(engines) < 3 and time.monotonic() < deadline:
+            pids = {engine.pid for engine in engines}
+            engines += [each for each in server.worker().children() if each.pid not in pids]
+            time.sleep(0.05)
+        while len(load.statuses) < 20 or load.statuses[-1] != 200:
+            time.sleep(0.1)
+        load.stop()
+        alive = server.worker().children()
+
+    assert len(engines) >= 3
+    assert set(load.statuses) == {200}
+    assert len(alive) <= 2
+    assert serving.gone(engines[0])
+    assert "a new one is started beside it" in server.log.read_text()
+    assert "not ready" not in server.log.read_text()

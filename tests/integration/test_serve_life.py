@@ -18,6 +18,7 @@ import requests
 
 from artifact import archive
 from tests import make, serving
+from tests.load import Load
 from tests.serving import Server
 
 PHOTO = make.photo()
@@ -34,33 +35,6 @@ def hardy(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def copy(tiny_artifact: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_artifact, tmp_path / "base"))
-
-
-class Load:
-    """Clients that ask again and again, and remember every answer."""
-
-    def __init__(self, server: Server, clients: int = 4) -> None:
-        self.server, self.statuses, self.running = server, list[int | str](), True
-        self.slowest = 0.0
-        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _ask(self) -> None:
-        while self.running:
-            start = time.monotonic()
-            try:
-                self.statuses.append(self.server.invoke(PHOTO).status_code)
-            except requests.RequestException as error:
-                self.statuses.append(type(error).__name__)
-                time.sleep(0.01)
-            self.slowest = max(self.slowest, time.monotonic() - start)
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        self.running = False
-        for thread in self.threads:
-            thread.join()
 
 
 def test_a_killed_engine_costs_503s_at_once_and_comes_back(hardy: Server) -> None:
