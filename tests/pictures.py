@@ -4,16 +4,18 @@ make demo tune notebook && python -m tests.pictures
 """
 
 import io
+import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-from tests import browser
+from tests import browser, serving
 from tests.tree import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
+DEMO = ROOT / "demo"
 PAGES = {
-    "report": (ROOT / "demo" / "output" / "data" / "report.html", 1100),
+    "report": (DEMO / "output" / "data" / "report.html", 1100),
     "diagnosis": (ROOT / "notebook/training/output/data/profiler-report.html", 900),
     "tuning": (ROOT / "tuning" / "output" / "tuning" / "tuning.html", 900),
 }
@@ -26,11 +28,24 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with browser.running() as chromium:
         for name, (page, height) in PAGES.items():
-            take(chromium, page, height, FOLDER / f"{name}.webp")
+            keep(browser.look(chromium, page, WIDTH, height), FOLDER / f"{name}.webp")
+        with (
+            tempfile.NamedTemporaryFile() as log,
+            serving.running(DEMO, Path(log.name), PAGE="true") as server,
+        ):
+            ask(chromium, server.url)
 
 
-def take(chromium: browser.Browser, page: Path, height: int, to: Path) -> None:
-    seen = browser.look(chromium, page, WIDTH, height)
+def ask(chromium: browser.Browser, url: str) -> None:
+    """The server's own page, over photos of the demo's."""
+    photos = [next((DEMO / "photos").rglob(f"{name}-0003.*")) for name in ("dots", "stripes")]
+    seen = browser.visit(chromium, url, WIDTH, 900)
+    seen.page.get_by_label("Choose photos").set_input_files(photos)
+    seen.page.locator(".bars").nth(len(photos) - 1).wait_for()
+    keep(seen, FOLDER / "page.webp")
+
+
+def keep(seen: browser.Seen, to: Path) -> None:
     seen.page.wait_for_timeout(1000)  # plots are drawn after the page is loaded
     with Image.open(io.BytesIO(seen.page.screenshot())) as picture:
         picture.save(to, quality=QUALITY)
