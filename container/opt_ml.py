@@ -37,6 +37,11 @@ class Paths:
         return self.root / "model"
 
     @property
+    def models(self) -> Path:
+        """Where the platform unpacks the models of a server that has many."""
+        return self.root / "models"
+
+    @property
     def output(self) -> Path:
         return self.root / "output"
 

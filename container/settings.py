@@ -141,6 +141,19 @@ class Settings:
             "application/x-npy",
         ),
     )
+    multi_model: str = declare(
+        "false",
+        "Many models, loaded and unloaded by requests; the platform sets it.",
+        "SAGEMAKER_MULTI_MODEL",
+        choices=("false", "true"),
+    )
+    models_memory_mib: int = declare(
+        0,
+        "Most memory of all loaded models in MiB, 507 beyond it; 0 is what the container has.",
+        "MODELS_MEMORY_MIB",
+        low=0,
+        high=16 << 20,
+    )
     log_level: str = declare(
         "info",
         "Least severe line that is logged.",

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from container import last_words, log, opt_ml
 from container.failure import Failure, classify, reason
 from container.settings import Settings
-from serve import card, echo, record, trace
+from serve import card, echo, models_api, record, trace
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.flood import Flood
 from serve.front import received
@@ -39,7 +39,7 @@ def create_app() -> Flask:
     settings = Settings.read()
     logging.config.dictConfig(log.configuration(settings.log_level, settings.log_format))
     try:
-        server = start(settings, opt_ml.Paths(opt_ml.base()).model)
+        server = start(settings, opt_ml.Paths(opt_ml.base()))
         record.start(server.watch)
         return routes(server)
     except Exception as error:
@@ -57,16 +57,20 @@ def routes(server: Server) -> Flask:
 
     @app.route("/ping", methods=["GET", "POST"])
     def ping() -> ResponseReturnValue:
-        state = server.readiness.whole()
+        state = server.state()
         pinged.note(state)
         return jsonify(state.as_dict()), 200 if state.name == READY else 503
 
-    @app.post("/invocations")
-    def invocations() -> ResponseReturnValue:
-        asked = request.environ[received.KEY]
-        trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
-        data, mimetype = answer_to(server, asked, request.args)
-        return Response(data, content_type=mimetype)
+    if server.loader is not None:
+        models_api.add(app, server, server.loader)
+    else:
+
+        @app.post("/invocations")
+        def invocations() -> ResponseReturnValue:
+            asked = request.environ[received.KEY]
+            trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
+            data, mimetype = answer_to(server, server.registry.only(), asked, request.args)
+            return Response(data, content_type=mimetype)
 
     if server.settings.metrics:
 
@@ -77,13 +81,15 @@ def routes(server: Server) -> Flask:
             text, content_type = exposition.text(server.watch, request.headers.get("Accept", ""))
             return Response(text, content_type=content_type)
 
-    if server.settings.page:
+    # of one model: with many there is none that the page would be of
+    if server.settings.page and server.loader is None:
 
         @app.get("/")
         def page() -> ResponseReturnValue:
             from serve.page import page  # read by the first who looks
 
-            made = page.html(card.read(server.model.folder), "/invocations", server.settings.top_k)
+            folder = server.registry.only().model.folder
+            made = page.html(card.read(folder), "/invocations", server.settings.top_k)
             return Response(made, headers=page.HEADERS, content_type="text/html; charset=utf-8")
 
     # what is registered last is called first
@@ -99,9 +105,12 @@ def routes(server: Server) -> Flask:
 def _refused(refusal: Refusal) -> ResponseReturnValue:
     trace.refused(refusal)
     body = refusal.as_dict()
-    if not isinstance(refusal, BusyError):
+    if refusal.status < 500:
         return jsonify(body), refusal.status
     body["id"] = uuid.uuid4().hex
+    if not isinstance(refusal, BusyError):
+        logger.warning("%d id=%s: %s", refusal.status, body["id"], refusal.message)
+        return jsonify(body), refusal.status
     flood.say(refusal.message, f"503 id={body['id']}: {refusal.message}")
     return jsonify(body), refusal.status, {"Retry-After": str(refusal.retry_seconds)}
 

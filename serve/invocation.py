@@ -9,6 +9,7 @@ from serve import accept, answer, attributes, payload, trace
 from serve.answer import Form, Outcome
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.batcher import Batcher
+from serve.entry import Entry
 from serve.front.received import Received
 from serve.readiness import READY
 from serve.refusal import AbandonedError, BusyError, PayloadError
@@ -18,15 +19,17 @@ from serve.urls.fetch import Limits, fetch
 from serve.urls.gather import gather
 
 
-def answer_to(server: Server, received: Received, query: Mapping[str, str]) -> tuple[bytes, str]:
-    """The body of the answer and its type.
+def answer_to(
+    server: Server, entry: Entry, received: Received, query: Mapping[str, str]
+) -> tuple[bytes, str]:
+    """The body of the answer of the model that was asked for, and its type.
 
     Raises a Refusal for what cannot be answered; its class says whose fault that is.
     """
-    settings, model = server.settings, server.model
+    settings, model = server.settings, entry.model
     custom_attributes = received.header(CUSTOM_ATTRIBUTES)
-    trace.asks(server.name, attributes.timing(query.get("timing"), custom_attributes))
-    state = server.readiness.whole()
+    trace.asks(entry.name, attributes.timing(query.get("timing"), custom_attributes))
+    state = entry.readiness.whole()
     if state.name != READY:
         raise BusyError(f"no engine is ready: {state.reason}", state=state.name)
     content_type = received.header("Content-Type")
@@ -45,14 +48,14 @@ def answer_to(server: Server, received: Received, query: Mapping[str, str]) -> t
     if settings.allow_urls:
         items = gather(items, _fetcher(server, rules, received), received.deadline)
         trace.mark("read")
-    outcomes = _classify(server.batcher, items, received)
+    outcomes = _classify(entry.batcher, items, received)
     answer.check(outcomes)
     form = Form(wanted, model.labels, top_k, decoded.single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
     trace.mark("encode")
     if (capture := server.watch.capture) is not None:
         body = received.body.getvalue()
-        capture.offer(server.name, model.labels, body, decoded.single, items, outcomes)
+        capture.offer(entry.name, model.labels, body, decoded.single, items, outcomes)
     return data, mimetype
 
 

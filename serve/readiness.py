@@ -31,7 +31,7 @@ class State:
         }
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -53,8 +53,10 @@ class Pinged:
 class Readiness:
     """Every change of an engine's state is one log line."""
 
-    def __init__(self, engines: int) -> None:
-        start = State(LOADING, _now(), "the engine is starting", "starting")
+    def __init__(self, engines: int, model: str = "") -> None:
+        """`model` is its name where there are several."""
+        self._who = f"model {model}, engine" if model else "engine"
+        start = State(LOADING, now(), "the engine is starting", "starting")
         self._states = [start] * engines
         self._started = [time.monotonic()] * engines
         self._starts = 0
@@ -68,21 +70,21 @@ class Readiness:
     def loading(self, engine: int, reason: str) -> None:
         self._starts += 1
         self._started[engine] = time.monotonic()
-        self._set(engine, State(LOADING, _now(), reason, "starting"))
-        log.info("engine %d: loading: %s", engine, reason)
+        self._set(engine, State(LOADING, now(), reason, "starting"))
+        log.info("%s %d: loading: %s", self._who, engine, reason)
 
     def ready(self, engine: int, what: str) -> None:
         seconds = time.monotonic() - self._started[engine]
-        self._set(engine, State(READY, _now(), "", what))
-        log.info("engine %d: ready after %.1f s: %s", engine, seconds, what)
+        self._set(engine, State(READY, now(), "", what))
+        log.info("%s %d: ready after %.1f s: %s", self._who, engine, seconds, what)
 
     def failed(self, engine: int, reason: str) -> None:
         with self._lock:
             known = self._states[engine]
             if known.name == FAILED:
                 return  # the first reason is the nearest to the cause
-            self._states[engine] = State(FAILED, _now(), reason, "waiting to start again")
-        log.error("engine %d: not ready: %s", engine, reason)
+            self._states[engine] = State(FAILED, now(), reason, "waiting to start again")
+        log.error("%s %d: not ready: %s", self._who, engine, reason)
 
     def progress(self, engine: int, text: str) -> None:
         with self._lock:
@@ -90,9 +92,8 @@ class Readiness:
 
     def log_progress(self, engine: int) -> None:
         seconds = time.monotonic() - self._started[engine]
-        log.info(
-            "engine %d: loading for %.0f s: %s", engine, seconds, self._states[engine].progress
-        )
+        progress = self._states[engine].progress
+        log.info("%s %d: loading for %.0f s: %s", self._who, engine, seconds, progress)
 
     def _set(self, engine: int, state: State) -> None:
         with self._lock:

@@ -48,6 +48,30 @@ class AbandonedError(Refusal):
     status = 499
 
 
+class MissingError(Refusal):
+    """A model that is not loaded, or a folder that is not there."""
+
+    status = 404
+
+
+class ConflictError(Refusal):
+    """The name is taken by a model that is loaded."""
+
+    status = 409
+
+
+class BrokenError(Refusal):
+    """A model that can never be loaded as it is: the same request will fail in the same way."""
+
+    status = 500
+
+
+class ShortageError(Refusal):
+    """Not enough memory for one more model: the platform unloads another one and tries again."""
+
+    status = 507
+
+
 class BusyError(Refusal):
     """The server cannot answer now; the same request may succeed later."""
 

@@ -1,19 +1,19 @@
-"""What all requests share: settings, the model, its queue and engines, and what bounds both."""
+"""What all requests share: settings, the models that are up, and what bounds the requests."""
 
 import atexit
 import logging
 import threading
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from container import resources
+from container.opt_ml import Paths
 from container.settings import Settings
-from serve.batcher import Batcher
-from serve.engine import keeper
-from serve.engine.keeper import Keeper
+from serve import entry
+from serve.loader import Loader
 from serve.model import Model
 from serve.plan import Plan
-from serve.readiness import Readiness
+from serve.readiness import READY, State, now
+from serve.registry import Registry
 from serve.watch import Watch
 
 log = logging.getLogger("serve")
@@ -24,32 +24,40 @@ class Server:
     """What the requests share. `decoding` bounds the memory of photos."""
 
     settings: Settings
-    model: Model
-    batcher: Batcher
-    readiness: Readiness
+    registry: Registry
+    watch: Watch
+    loader: Loader | None
+    """Of a server that has many models."""
     decoding: threading.Semaphore
-    keepers: list[Keeper] = field(default_factory=list)
-    name: str = ""
+    since: str
+    """When it was started: UTC, ISO 8601."""
 
-    def __post_init__(self) -> None:
-        self.watch = Watch(self.settings, lambda: [self])
+    def state(self) -> State:
+        """What /ping says: of the one model; a server of many is ready before it has any, and
+        stays so whatever becomes of one."""
+        if self.loader is None:
+            return self.registry.only().readiness.whole()
+        return State(READY, self.since, "", f"{len(self.registry.entries())} models are loaded")
 
 
-def start(settings: Settings, model_dir: Path) -> Server:
-    """Starts the engines. Raises ModelError where the model cannot be read."""
-    model = Model.read(model_dir)
-    gpus = resources.gpu_count()
+def start(settings: Settings, paths: Paths) -> Server:
+    """Starts the engine, where there is one model. Raises ModelError where it cannot be read."""
+    registry = Registry()
+    atexit.register(registry.close)
+    watch = Watch(settings, registry.entries)
+    many = settings.multi_model == "true"
+    # own containers of many models have no GPU, by the platform's rule
+    gpus = 0 if many else resources.gpu_count()
     plan = Plan.make(settings, gpus)
     log.info("%s", plan.line(settings))
-    server = Server(
+    if not many:
+        model, taken = Model.read(paths.model), watch.tally("").batch
+        registry.add(entry.start("", model, settings, plan, gpus, taken))
+    return Server(
         settings,
-        model,
-        Batcher(settings.queue_images),
-        Readiness(max(1, gpus)),
+        registry,
+        watch,
+        Loader(settings, plan, registry, watch, paths.models) if many else None,
         threading.Semaphore(plan.decoding),
+        now(),
     )
-    server.batcher.taken = server.watch.tally("").batch
-    server.keepers = keeper.start(model, settings, server.batcher, server.readiness, plan, gpus)
-    for each in server.keepers:
-        atexit.register(each.close)
-    return server

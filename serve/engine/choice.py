@@ -32,7 +32,7 @@ def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
     """Raises ArtifactError for a damaged model, ModelError where nothing here can answer it."""
     model_dir = Path(orders.model_dir)
     precision = _compiled_precision(model_dir) if orders.device == "cpu" else None
-    if precision is not None and orders.precision in ("auto", precision):
+    if _takes_compiled(precision, orders.precision):
         progress("compiling the engine")
         return compiled.CompiledClassifier(model_dir, orders.threads)
     if orders.precision == "int8":
@@ -48,6 +48,15 @@ def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
 
     progress("loading the weights")
     return TorchEngine(model_dir, orders.device, orders.precision, orders.threads)
+
+
+def is_compiled(model_dir: Path, precision: str) -> bool:
+    """Whether the compiled engine would answer on a CPU. Raises ArtifactError."""
+    return _takes_compiled(_compiled_precision(model_dir), precision)
+
+
+def _takes_compiled(there: str | None, asked: str) -> bool:
+    return there is not None and asked in ("auto", there)
 
 
 def _compiled_precision(model_dir: Path) -> str | None:

@@ -1,13 +1,13 @@
 """Keeps one engine alive: starts it, proves it with the reference image, feeds it, replaces it.
 
-A model that cannot be loaded ends the server; an engine that dies after it was ready once is
-started again for ever, ever more slowly, while /ping says so.
+A model that can never be loaded is given up, which ends a server that has no other; an engine that
+dies after it was ready once is started again for ever, ever more slowly, while /ping says so.
 """
 
 import threading
 import time
+from collections.abc import Callable
 
-from container import last_words
 from container.failure import EngineError, ModelError, reason
 from container.settings import Settings
 from serve.batcher import Batcher
@@ -21,7 +21,7 @@ from serve.readiness import Readiness
 
 LOG_SECONDS = 5.0
 FIRST_TRIES = 3
-"""Deaths before the first success that end the server: too little memory stays too little."""
+"""Deaths before the first success after which it is given up: too little memory stays so."""
 LONGEST_WAIT_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """An engine that lived so long is started again without waiting."""
@@ -37,6 +37,7 @@ class Keeper(threading.Thread):
         readiness: Readiness,
         plan: Plan,
         gpus: int,
+        give_up: Callable[[str], None],
     ) -> None:
         super().__init__(name=f"engine-{number}", daemon=True)
         self._number, self._model, self._settings = number, model, settings
@@ -44,13 +45,14 @@ class Keeper(threading.Thread):
         self._plan = plan
         self._gpu = number if gpus else None
         self._proven = False
-        self._closing = False
+        self._give_up = give_up
+        self._ended = threading.Event()
         self._process: EngineProcess | None = None
 
     def run(self) -> None:
         losses = 0
-        why = "the server has just started"
-        while not self._closing:
+        why = "it is the first start"
+        while not self._ended.is_set():
             started = time.monotonic()
             self._readiness.loading(self._number, why)
             try:
@@ -58,31 +60,37 @@ class Keeper(threading.Thread):
             except ModelError as error:
                 why = reason(error)
                 if not self._proven:
-                    return last_words.end_server(why)
+                    return self._give_up(why)
             except (EngineLostError, OSError) as error:
                 why = str(error)
             losses = 1 if time.monotonic() - started > STEADY_SECONDS else losses + 1
             self._lost(why)
-            if not self._proven and losses >= FIRST_TRIES and not self._closing:
+            if not self._proven and losses >= FIRST_TRIES and not self._ended.is_set():
                 last = EngineError(f"{why}, {losses} times in a row while it was loading")
-                return last_words.end_server(reason(last))
-            time.sleep(0 if losses == 1 else min(LONGEST_WAIT_SECONDS, 2.0 ** (losses - 2)))
+                return self._give_up(reason(last))
+            pause = 0 if losses == 1 else min(LONGEST_WAIT_SECONDS, 2.0 ** (losses - 2))
+            self._ended.wait(pause)
         return None
 
     @property
     def pid(self) -> int | None:
         """Of the engine's process, where there is one."""
-        return self._process.pid if self._process is not None else None
+        process = self._process
+        return None if process is None else process.pid
 
-    def close(self) -> None:
-        """The server is ending: the engine goes first."""
-        self._closing = True
-        if self._process is not None:
-            self._process.kill()
+    def end(self) -> None:
+        """For good; the process is gone when this thread is."""
+        self._ended.set()
+        process = self._process
+        if process is not None:
+            process.kill()
+        self._batcher.wake()
 
     def _live(self) -> None:
         """From start to loss. Raises EngineLostError, or ModelError where another try is no use."""
         child = self._process = self._start()
+        if self._ended.is_set():
+            child.kill()  # `end` may have seen the one before
         child.take_over(self._progress, self._lost)
         try:
             self._prove(child)
@@ -93,6 +101,7 @@ class Keeper(threading.Thread):
                 child = self._process = successor
                 child.take_over(self._progress, self._lost)
         finally:
+            self._process = None
             child.retire()  # why it must go is known, and not that it was killed
 
     def _start(self) -> EngineProcess:
@@ -137,10 +146,14 @@ class Keeper(threading.Thread):
         most = self._settings.engine_memory_mib * MIB
         succession = Succession(child, most, self._successor, self._batcher.wake)
         succession.start()
+
+        def over() -> bool:
+            return succession.over() or self._ended.is_set()
+
         batch, classes = self._settings.batch_images, len(self._model.labels)
         lost: EngineLostError | None = None
         try:
-            Lanes(child, self._batcher, batch, classes, succession.over).run()
+            Lanes(child, self._batcher, batch, classes, over).run()
         except EngineLostError as error:
             lost = error
         successor = succession.end()
@@ -164,7 +177,7 @@ class Keeper(threading.Thread):
 
     def _lost(self, why: str) -> None:
         """/ping is red from here on; without another engine nothing waits any longer."""
-        if self._closing:
+        if self._ended.is_set():
             return
         self._readiness.failed(self._number, why)
         if not self._readiness.any_ready():
@@ -179,10 +192,11 @@ def start(
     readiness: Readiness,
     plan: Plan,
     gpus: int,
+    give_up: Callable[[str], None],
 ) -> list[Keeper]:
     """One engine for each GPU, or one on the CPU; all are fed from one queue."""
     keepers = [
-        Keeper(number, model, settings, batcher, readiness, plan, gpus)
+        Keeper(number, model, settings, batcher, readiness, plan, gpus, give_up)
         for number in range(gpus or 1)
     ]
     for keeper in keepers:

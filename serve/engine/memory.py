@@ -45,6 +45,13 @@ class Size:
     """Of this process alone; pages of files that others could use too are not in it."""
     peak: int
     """The most that it ever had, pages of files included."""
+    shared: int = 0
+    """Pages of files: code of libraries, of which one copy serves all processes."""
+
+    @property
+    def own_peak(self) -> int:
+        """The most that it ever had of its own; the kernel keeps the peak of both together only."""
+        return max(self.now, self.peak - self.shared)
 
 
 def room() -> Room:
@@ -63,7 +70,8 @@ def size(pid: int, proc: Path = Path("/proc")) -> Size | None:
         text = (proc / str(pid) / "status").read_text()
     except OSError:
         return None
-    return Size(_kib(text, "RssAnon") + _kib(text, "RssShmem"), _kib(text, "VmHWM"))
+    own = _kib(text, "RssAnon") + _kib(text, "RssShmem")
+    return Size(own, _kib(text, "VmHWM"), _kib(text, "RssFile"))
 
 
 def _meminfo(name: str, proc: Path = Path("/proc")) -> int | None:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
-    "flask": {"serve/app.py"},
+    "flask": {"serve/app.py", "serve/models_api.py"},
     "smdebug": {"debugger/"},
     "plotly": {"tune/page.py", "debugger/report/figures.py"},
     "pynvml": {"debugger/profiler/gpus.py"},
