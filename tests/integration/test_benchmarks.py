@@ -52,6 +52,16 @@ def test_profiler_ends_with_its_ratio_and_the_cost_of_its_parts():
     assert all(value > 0 for value in result["parts"].values())
 
 
+def test_observe_ends_with_its_ratio_and_what_scrapes_cost():
+    result = last_line(run("observe", "--requests", "40", "--models", "2"))
+
+    assert result["benchmark"] == "observe"
+    assert result["setting"].keys() >= SETTING | {"requests", "models", "turns"}
+    assert result["ratio"] == pytest.approx(result["request_us"] / result["decode_us"], rel=0.05)
+    assert result["scrape_ms"].keys() == {"1", "2"}
+    assert min(result["first_scrape_ms"], *result["scrape_ms"].values()) > 0
+
+
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory):
     """What it printed, and the file that it kept."""
