@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from artifact.archive import ArtifactError
@@ -107,7 +108,7 @@ class Loader:
     def _start(self, slot: Slot, model: Model) -> None:
         """Starts the engine and waits until it has proven itself."""
         failures: list[str] = []
-        taken = self._watch.tally(slot.name).batch
+        taken = partial(self._watch.batch, slot.name)
         slot.entry = entry.start(
             slot.name, model, self._settings, self._plan, 0, taken, failures.append
         )

@@ -4,6 +4,7 @@ import atexit
 import logging
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from container import resources
 from container.opt_ml import Paths
@@ -51,7 +52,7 @@ def start(settings: Settings, paths: Paths) -> Server:
     plan = Plan.make(settings, gpus)
     log.info("%s", plan.line(settings))
     if not many:
-        model, taken = Model.read(paths.model), watch.tally("").batch
+        model, taken = Model.read(paths.model), partial(watch.batch, "")
         registry.add(entry.start("", model, settings, plan, gpus, taken))
     return Server(
         settings,

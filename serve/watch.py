@@ -83,6 +83,10 @@ class Watch:
                 self._forget_one()
             return self._tallies.setdefault(label, Tally())
 
+    def batch(self, name: str, images: int) -> None:
+        """An engine took a mini-batch for the model that the platform calls so."""
+        self.tally(name).batch(images)
+
     def _forget_one(self) -> None:
         up = {self.label(each.name) for each in self._watched()} | {OTHER}
         gone = next((label for label in self._tallies if label not in up), None)
