@@ -25,7 +25,9 @@ class Load:
             try:
                 self.statuses.append(self.server.invoke(PHOTO).status_code)
             except requests.RequestException as error:
-                self.statuses.append(type(error).__name__)
+                # nothing listens: not the same as a connection that is cut
+                refused = "Connection refused" in str(error)
+                self.statuses.append("refused" if refused else type(error).__name__)
                 time.sleep(0.01)
             self.slowest = max(self.slowest, time.monotonic() - start)
             time.sleep(self._pause)
