@@ -1,4 +1,5 @@
 # One image: `docker run IMAGE train`, `docker run IMAGE serve`. README.md says how to use it.
+# `--target serve-cpu` is a slim one: the server for models with a compiled engine, without torch.
 #
 #   BASE_IMAGE   Debian bookworm, from any registry
 #   TORCH_INDEX  where torch and torchvision come from: empty for the ordinary index (CUDA build),
@@ -20,6 +21,50 @@ ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_PROGRESS_BAR=off \
     PIP_ROOT_USER_ACTION=ignore
+
+
+# What the server needs beside a compiled engine; OpenVINO without what drives other devices and
+# reads other formats than its own.
+FROM python AS serve-packages
+COPY container/requirements/serve.txt /build/
+RUN python3 -m venv /opt/venv \
+    && pip install --no-deps --require-hashes --only-binary :all: -r /build/serve.txt \
+    && cd /opt/venv/lib/python3.11/site-packages \
+    && rm -r openvino/libs/libopenvino_intel_gpu_plugin.so openvino/libs/cache.json \
+        openvino/libs/libopenvino_intel_npu_plugin.so openvino/libs/libopenvino_*[!r]_frontend.so.* \
+        openvino/include numpy/_core/include numpy/*/tests \
+    && pip uninstall -y -q setuptools pip
+
+
+# The slim image: all that serves, and nothing that trains.
+FROM python AS serve-cpu
+COPY --from=serve-packages /opt/venv /opt/venv
+COPY LICENSE THIRD_PARTY.md /opt/program/
+COPY artifact /opt/program/artifact
+COPY container /opt/program/container
+COPY pages /opt/program/pages
+COPY serve /opt/program/serve
+RUN echo /opt/program > /opt/venv/lib/python3.11/site-packages/program.pth \
+    && cp /opt/program/container/bin/serve /opt/venv/bin/serve \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/program \
+    && chmod -R a+rX,go-w /opt/program \
+    && PYTHONDONTWRITEBYTECODE=1 python -P -m container.check_image serve
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "-P", "-m", "container.entrypoint"]
+CMD ["serve"]
+ARG BASE_IMAGE
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="image-classification-serve-cpu" \
+    org.opencontainers.image.description="Serves image classifiers with a compiled engine on SageMaker" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.base.name="${BASE_IMAGE}" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.created="${CREATED}" \
+    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 
 
 # Packages that have no wheel are built here, where the compilers are.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 GUNICORN_CONFIG = Path(__file__).with_name("gunicorn.conf.py")
+PROGRAM = Path(__file__).resolve().parents[1]
 
 # -P: the folder that the container was started in may hold a train.py of the user's
 PROGRAMS: dict[str, tuple[str, list[str]]] = {
@@ -50,6 +51,16 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+NEEDS = {
+    "train": "train",
+    "tune": "tune",
+    "diagnose": "debugger",
+    "describe": "describe",
+    "doctor": "doctor",
+    "export": "train",
+}
+"""Program -> the folder of code that it is; the slim image has that of `serve` alone."""
+
 TAKE_ARGUMENTS = ("diagnose",)
 """The others read a job or settings, as the platform gives them; their words would go unheard."""
 
@@ -65,6 +76,9 @@ def main(arguments: list[str]) -> None:
     if extra or word not in PROGRAMS:
         said = f"unknown program {word!r}" if word not in PROGRAMS else f"{word} takes no arguments"
         print(f"{said}\n{usage()}", file=sys.stderr)
+        sys.exit(2)
+    if not (PROGRAM / NEEDS.get(word, "serve")).is_dir():
+        print(f"{word} is not in this image, which serves and does nothing else", file=sys.stderr)
         sys.exit(2)
     command = [*PROGRAMS[word][1], *arguments[1:]]
     os.execvp(command[0], command)

@@ -42,7 +42,7 @@ def finish(run: Training) -> None:
     compile_engine = of_job.compiler(run, answers)
     files = export.export(run.network, description, run.job.paths.model, compile_engine)
     if evaluation is not None and not run.state.interrupted:
-        _report(run, evaluation, split, answers, calibration)
+        _report(run, evaluation, split, answers, calibration, description.compiled)
     sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
     say(f"artifact: {run.job.paths.model / archive.DESCRIPTION}, {sizes}")
     if run.hook.folder is not None and not run.state.interrupted:
@@ -100,6 +100,7 @@ def _report(
     split: str,
     answers: Answers,
     calibration: Calibration | None,
+    compiled: dict[str, Any],
 ) -> None:
     """The model is in place by now: a defect here costs the report, not the job."""
     results = Results(
@@ -115,6 +116,7 @@ def _report(
         thresholds=run.thresholds,
         bad_files=run.bad_files,
         environment=environment.describe(run.job.name, run.device, run.dtype),
+        compiled=compiled,
     )
     seen = run.splits.findings
     ended = run.state.found.get(loop.ENDED_BY)

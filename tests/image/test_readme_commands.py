@@ -45,11 +45,16 @@ LOWERED = {
 ELSEWHERE = {
     "make notebook",
     "make sdk",
+    'docker run --rm -v "$PWD/model":/opt/ml/model -v '
+    '"$PWD/photos":/opt/ml/input/data/training image-classification export',
+    "docker build --target serve-cpu -t image-classification-serve .",
+    'docker run --rm -p 8080:8080 -v "$PWD/model":/opt/ml/model:ro image-classification-serve',
     "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v2/bin/python local_test/sdk/v2_local.py ~/photos",
     "AWS_DEFAULT_REGION=us-east-1 .venv-sdk-v3/bin/python local_test/sdk/v3_local.py ~/photos",
 }
 """Commands that other tests run: test_notebook.py what `make notebook` does, on smaller photos, and
-test_sdk.py the others, as they stand there."""
+test_sdk.py those of the SDK, as they stand there; test_slim.py what the last three do, with
+folders and a port of its own."""
 
 EXPECTED = {
     "make demo": "true label",

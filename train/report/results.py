@@ -31,6 +31,8 @@ class Results:
     """Per label, from which probability on it is given; where photos have several."""
     bad_files: dict[str, list[str]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    compiled: dict[str, Any] = field(default_factory=dict)
+    """What `model.json` says of the compiled engine; empty where there is none."""
 
     @property
     def labels(self) -> list[str]:

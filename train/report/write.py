@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pages import document
 from pages.document import Section
-from train.report import mistakes, sections, several
+from train.report import engine, mistakes, sections, several
 from train.report.photos import Thumbnails
 from train.report.results import Results
 
@@ -64,6 +64,7 @@ def contents(results: Results, findings: Sequence[Section]) -> list[Section]:
         sections.calibration(results),
         sections.data(results, thumbnails),
         *findings,
+        engine.engine(results),
         sections.job(results),
     ]
     return [section for section in every if section is not None]
