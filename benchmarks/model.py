@@ -20,9 +20,9 @@ import torch
 from artifact import network
 from artifact.archive import Description
 from artifact.preprocess import Preprocessing
-from train import device, export
-from train.compiled.of_job import WORTH_FLOPS
+from train import export
 from train.compiled.order import Made
+from train.compiled.worth import worth
 
 CLASSES = 100
 
@@ -37,9 +37,9 @@ def make(model_dir: Path, name: str, image_size: int) -> None:
         versions=export.versions(),
     )
     made = network.build(name, CLASSES, (), image_size)
-    worth = device.forward_flops(name, image_size) >= WORTH_FLOPS
+    wanted = worth(name, image_size)
     there = all(importlib.util.find_spec(each) for each in ("openvino", "nncf"))
-    export.export(made, description, model_dir, compile_engine if worth and there else _none)
+    export.export(made, description, model_dir, compile_engine if wanted and there else _none)
 
 
 def _none(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from torch import nn
 
 from artifact import network as networks
 from artifact.network import normalise
-from artifact.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from artifact.preprocess import Preprocessing
+from artifact.rules import IMAGENET_MEAN, IMAGENET_STD
 from container.opt_ml import Job
 from train import device, loaders, loop, optimizer, photos
 from train.batches import Batches, MicroBatch
