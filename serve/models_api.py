@@ -55,11 +55,11 @@ def add(app: Flask, server: Server, loader: Loader) -> None:
 
     @app.post("/models/<name>/invoke")
     def invoke(name: str) -> ResponseReturnValue:
+        asked = request.environ[KEY]
+        trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
         entry = server.registry.find(name).entry
         if entry is None:
             raise MissingError(f"model {name!r} is not loaded")
-        asked = request.environ[KEY]
-        trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
         with entry.traffic.one():
             data, mimetype = answer_to(server, entry, asked, request.args)
         return Response(data, content_type=mimetype)

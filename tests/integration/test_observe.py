@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def scrape(server: Server) -> dict[tuple[str, ...], float]:
 
 def lines(server: Server, key: str) -> list[dict[str, Any]]:
     """The lines of the log that are objects with this key."""
-    found = (json.loads(line) for line in server.log.read_text().splitlines())
+    written = server.log.read_text().splitlines()
+    found = (json.loads(line) for line in written if line.startswith("{"))
     return [each for each in found if key in each]
 
 
@@ -219,3 +221,37 @@ def test_a_change_of_ping_is_one_line_and_a_refused_request_is_found_by_its_id(
     assert "died with SIGKILL" in pings[-3] + pings[-2]
     assert scrape(observed)["engine_restarts_total", 'dogs "v3"'] == 1
     assert scrape(observed)["requests_total", 'dogs "v3"', "BusyError", "503"] == 1
+
+
+def test_each_of_many_models_has_its_own_numbers_and_the_end_is_told(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    for name in ("cats", "dogs"):
+        shutil.copytree(tiny_artifact / "model", tmp_path / "models" / name / "model")
+    log = tmp_path / "log"
+    settings = {"SAGEMAKER_MULTI_MODEL": "true", "METRICS_RECORD_SECONDS": "3600"}
+    with serving.running(tmp_path, log, **settings) as server:
+        for name in ("cats", "dogs"):
+            order = {"model_name": name, "url": str(tmp_path / "models" / name / "model")}
+            assert requests.post(f"{server.url}/models", json=order, timeout=60).ok
+        statuses = [
+            requests.post(f"{server.url}/models/{name}/invoke", PHOTO, timeout=60).status_code
+            for name in ("cats", "dogs", "dogs", "birds")
+        ]
+        both = scrape(server)
+        requests.delete(f"{server.url}/models/cats", timeout=60)
+        one = scrape(server)
+        server.stop()
+    told = {each["Model"]: each for each in lines(server, "_aws")}
+
+    assert statuses == [200, 200, 200, 404]
+    assert both["requests_total", "cats", "", "200"] == 1
+    assert both["requests_total", "dogs", "", "200"] == 2
+    assert both["requests_total", "model", "MissingError", "404"] == 1
+    assert both["resident_memory_bytes", "cats", "engine"] > 10_000_000
+    assert ("ready", "cats") in both
+    assert ("ready", "cats") not in one
+    assert one["requests_total", "cats", "", "200"] == 1  # what was counted stays
+    assert {name: each["Requests"] for name, each in told.items()} == {
+        "cats": 1, "dogs": 2, "model": 1,
+    }  # fmt: skip
