@@ -191,7 +191,7 @@ RUNS = {
     "poison": Run(poison=10, epochs=2),
     "still": Run(rate=1e-12, same_batch=True),
     "cut": Run(cut=True, epochs=2),
-    "fast": Run(frozen=True, rate=30.0, epochs=2),
+    "fast": Run(frozen=True, noise=0.9, rate=30.0, epochs=2),
     "heart": Run(noise=1.0, epochs=16, steps=3, rate=1e-2),
     "unbalanced": Run(labels=unbalanced, epochs=4),
     "twins": Run(photos=twins, leak=True, epochs=2),

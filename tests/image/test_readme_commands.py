@@ -15,12 +15,12 @@ from tests.tree import Tree, photo
 ROOT = Path(__file__).resolve().parents[2]
 
 LOWERED = {
-    "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "make demo": "DEMO_OPTIONS='--base {base} --set epochs=1 --set image_size=32'",
     "make tune": "TUNE_OPTIONS='--base {base}-tuning --spec {base}.json'",
     "make test": "TESTS='tests/unit/test_architecture.py'",
     "make demo DATA=~/photos": "DEMO_OPTIONS='--base {base} --set epochs=1'",
     "make image": "",
-    "make image-demo": "DEMO_OPTIONS='--base {base} --set epochs=1'",
+    "make image-demo": "DEMO_OPTIONS='--base {base} --set epochs=1 --set image_size=32'",
     "local_test/train.sh ~/photos -- network=resnet50 pretrained=false fine_tune=all epochs=2": (
         "image_size=64"
     ),
@@ -85,6 +85,7 @@ def home(tmp_path):
     (tmp_path / "input" / "data").rename(tmp_path / "photos")
     spec = json.loads((ROOT / "local_test" / "tuning.json").read_text())
     spec["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
+    spec["TrainingJobDefinition"]["StaticHyperParameters"] |= {"epochs": "1", "image_size": "32"}
     (tmp_path / "demo.json").write_text(json.dumps(spec))
     for folder in [tmp_path, *tmp_path.parents[:2]]:
         folder.chmod(0o755)
