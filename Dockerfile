@@ -165,4 +165,5 @@ LABEL org.opencontainers.image.title="image-classification" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}" \
-    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+    com.amazonaws.sagemaker.capabilities.multi-models="true"
