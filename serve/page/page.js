@@ -132,7 +132,9 @@ function warm(photo, answer) {
     height: `${(side / height) * 100}%`,
   });
   photo.view.append(canvas);
-  return made("p", `Red: what speaks for ${answer.predicted_label}.`, "soft");
+  const about = answer.explanation || {};
+  const cost = about.milliseconds === undefined ? "" : ` (${about.method}, ${about.milliseconds} ms)`;
+  return made("p", `Red: what speaks for ${about.label || answer.predicted_label}${cost}.`, "soft");
 }
 
 function snippets() {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pages.document import Section, document
-from pages.markup import Html, escape, fill, join, paragraph, percent, table
+from pages.markup import Html, fill, join, paragraph, percent, table
 from serve.card import Card
 from serve.payload import PHOTOS
 
@@ -97,8 +97,7 @@ def _model(card: Card) -> Section:
     for title, values in facts.items():
         rows = list(_rows(values))
         if rows:
-            parts.append(fill("<h3>$title</h3>$table", title=title,
-                              table=table(["", "value"], rows)))  # fmt: skip
+            parts.append(_folded(title, table(["", "value"], rows)))
     parts += [_engines(card), _labels(card)]
     return Section("Model", join(parts))
 
@@ -107,9 +106,11 @@ def _cards(card: Card) -> Html:
     split = next((name for name in ("test", "validation") if name in card.metrics), "")
     found = card.metrics.get(split)
     accuracy = found.get("top1_accuracy") if isinstance(found, dict) else None
-    told = {"network": card.network, "labels": f"{len(card.labels):,}", "weights": card.weights}
+    weights = fill("<small>$hash…</small>", hash=card.weights)
+    told = {"network": card.network, "labels": f"{len(card.labels):,}", "weights": weights}
     if isinstance(accuracy, int | float):
         told = {f"right on {split} photos": percent(accuracy), **told}
+    told |= _compiled(card.compiled)
     return fill(
         '<dl class="cards">$cards</dl>',
         cards=join(
@@ -117,6 +118,20 @@ def _cards(card: Card) -> Html:
             for name, value in told.items()
         ),
     )
+
+
+def _compiled(compiled: Mapping[str, Any]) -> dict[str, str | Html]:
+    """The compiled engine's precision, and how often it was right beside float32 where seen."""
+    if not compiled:
+        return {}
+    precision = str(compiled.get("precision", ""))
+    accuracies = compiled.get("accuracies")
+    seen = accuracies if isinstance(accuracies, dict) else {}
+    pair = [seen.get(name) for name in (precision, "float32")]
+    if precision == "float32" or not all(isinstance(each, int | float) for each in pair):
+        return {"compiled engine": precision}
+    rates = f"{percent(pair[0])} right, float32 {percent(pair[1])}"
+    return {"compiled engine": fill("$name<small>$rates</small>", name=precision, rates=rates)}
 
 
 def _rows(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
@@ -137,14 +152,14 @@ def _engines(card: Card) -> Html:
     rows = [(f"{name}: {what}", value) for name, facts in card.engines.items()
             if isinstance(facts, dict) for what, value in _rows(facts)]  # fmt: skip
     what = "How far each engine may be, and was, from float32 at export."
-    return fill("<h3>Engines, checked</h3>$what$table", what=paragraph(what, "soft"),
-                table=table(["", "value"], rows))  # fmt: skip
+    return _folded("Engines, checked", join([paragraph(what, "soft"), table(["", "value"], rows)]))
 
 
 def _labels(card: Card) -> Html:
-    return fill(
-        '<details><summary>All $count labels</summary><ol class="labels" start="0">$rows</ol>'
-        "</details>",
-        count=f"{len(card.labels):,}",
-        rows=join(fill("<li>$label</li>", label=escape(label)) for label in card.labels),
-    )
+    rows = join(fill("<li>$label</li>", label=label) for label in card.labels)
+    names = fill('<ol class="labels" start="0">$rows</ol>', rows=rows)
+    return _folded(f"All {len(card.labels):,} labels", names)
+
+
+def _folded(title: str, body: Html) -> Html:
+    return fill("<details><summary>$title</summary>$body</details>", title=title, body=body)

@@ -132,6 +132,7 @@ def test_the_commands_are_copied_as_they_stand_and_work(
 def test_the_card_tells_what_is_served(seen: Seen) -> None:
     seen.page.get_by_text("ready: torch").wait_for()
     seen.page.get_by_text("All 3 labels").click()
+    seen.page.get_by_text("Engines, checked").click()
 
     assert seen.page.locator(".labels li").all_inner_texts() == LABELS
     assert "small_cnn, 3 labels, sees 32 x 32 pixels." in seen.page.inner_text("header")
