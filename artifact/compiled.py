@@ -9,7 +9,8 @@ import importlib.util
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,12 @@ def runtime_to_serve() -> Any:
 
 class CompiledClassifier:
     """What `artifact.inference.Classifier` is with torch. Raises ArtifactError where the artifact
-    has no such engine, or a damaged one."""
+    has no such engine, or a damaged one.
 
-    def __init__(self, model_dir: Path, threads: int) -> None:
+    So many batches as it has `streams` may be classified at a time, on `threads` processors in all.
+    """
+
+    def __init__(self, model_dir: Path, threads: int, streams: int = 1) -> None:
         self.folder = archive.find(model_dir)
         self.description = archive.read_description(self.folder)
         if not self.description.compiled:
@@ -67,12 +71,13 @@ class CompiledClassifier:
         self.precision: str = self.description.compiled["precision"]
         self.name = PREFIX + self.precision
         self.image_size = self.description.preprocessing.image_size
-        self._threads = threads
+        self._threads, self.streams = threads, streams
         named = archive.check_sizes(self.folder, self.description, archive.ENGINE_FILES)
         archive.check_hash(self.folder, archive.ENGINE_GRAPH, named)  # read by a parser: first
         checking = _Checking(self.folder, named)  # beside compiling: both take a while
         try:
-            self._graph = Graph(self.folder / archive.ENGINE_GRAPH, self.description, threads)
+            graph = self.folder / archive.ENGINE_GRAPH
+            self._graph = Graph(graph, self.description, threads, streams)
         except Exception as error:
             checking.result()  # if it does not fit, this is why
             first = " ".join(str(error).split())[:300]
@@ -107,7 +112,9 @@ class Graph:
     """The graph compiled for this processor: once for pixels, and for floats at their first use,
     which few servers ever see."""
 
-    def __init__(self, model: Any, description: Description, threads: int) -> None:
+    def __init__(
+        self, model: Any, description: Description, threads: int, streams: int = 1
+    ) -> None:
         """`model` is a path, or a model of OpenVINO from N x 3 x H x W float32 pixel values."""
         self._openvino = runtime_to_serve()
         self._core = self._openvino.Core()
@@ -118,28 +125,36 @@ class Graph:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # decoding shares these processors
         }
+        self._streams = streams
         self._pixels = self._compile(floats=False)
-        self._floats: Any = None
+        self._floats: SimpleQueue[Any] | None = None
+        self._compiling = Lock()
         self._mean, self._std = (
             np.array([255 * each for each in values], np.float32).reshape(1, 3, 1, 1)
             for values in (self._rules.mean, self._rules.std)
         )
 
     def classify(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        request = self._pixels
+        requests = self._pixels
         if images.dtype != np.uint8:
             whole = self._whole_pixels(images)
             if whole is not None:
                 images = whole
             else:
-                if self._floats is None:
-                    self._floats = self._compile(floats=True)
-                request = self._floats
-        # shared: the next call may write where the last one's answer was, so it is copied at once
-        answer = request.infer({0: images}, share_inputs=True, share_outputs=True)
-        copied: NDArray[np.float32] = answer[0].copy()
+                with self._compiling:
+                    if self._floats is None:
+                        self._floats = self._compile(floats=True)
+                requests = self._floats
+        request = requests.get()
+        try:
+            # shared: the next call may write where this answer is, so it is copied at once
+            answer = request.infer({0: images}, share_inputs=True, share_outputs=True)
+            copied: NDArray[np.float32] = answer[0].copy()
+        finally:
+            requests.put(request)
         return copied
 
     def _whole_pixels(self, images: NDArray[np.float32]) -> NDArray[np.uint8] | None:
@@ -153,7 +168,8 @@ class Graph:
             return None
         return np.ascontiguousarray(nearest.astype(np.uint8).transpose(0, 2, 3, 1))
 
-    def _compile(self, floats: bool) -> Any:
+    def _compile(self, floats: bool) -> "SimpleQueue[Any]":
+        """A request for each stream, each used by one thread at a time."""
         openvino, rules = self._openvino, self._rules
         from openvino.preprocess import PrePostProcessor
 
@@ -171,7 +187,10 @@ class Graph:
             given.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
             given.preprocess().convert_element_type(openvino.Type.f32)
         compiled = self._core.compile_model(steps.build(), "CPU", self._options)
-        return compiled.create_infer_request()
+        free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self._streams):
+            free.put(compiled.create_infer_request())
+        return free
 
 
 class _Checking:

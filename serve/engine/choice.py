@@ -19,10 +19,12 @@ HOW = "export adds one to an artifact: docker run IMAGE export"
 
 
 class Engine(Protocol):
-    """`name` is that of the artifact's `engines`; batches are of `image_size` pixels a side."""
+    """`name` is that of the artifact's `engines`; batches are of `image_size` pixels a side, and
+    `streams` of them may be classified at a time."""
 
     name: str
     image_size: int
+    streams: int
 
     def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]: ...
     def warm_up(self, count: int) -> float: ...
@@ -34,7 +36,7 @@ def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
     precision = _compiled_precision(model_dir) if orders.device == "cpu" else None
     if _takes_compiled(precision, orders.precision):
         progress("compiling the engine")
-        return compiled.CompiledClassifier(model_dir, orders.threads)
+        return compiled.CompiledClassifier(model_dir, orders.threads, len(orders.sockets))
     if orders.precision == "int8":
         raise ModelError(
             "PRECISION=int8: the artifact has no int8 engine for this device",

@@ -99,6 +99,8 @@ class Keeper(threading.Thread):
                 successor = self._serve(child)
                 child.retire()
                 child = self._process = successor
+                if self._ended.is_set():
+                    child.kill()  # as above
                 child.take_over(self._progress, self._lost)
         finally:
             self._process = None

@@ -18,6 +18,8 @@ MIB = 1 << 20
 LEAST_GROWTH = 32 * MIB
 LEAST_GROWTH_SHARE = 0.1
 """Of its first size: allocators keep some of what the first large batches took."""
+STILL = MIB
+"""Growth from one look to the next that is none."""
 FREE_SHARE = 0.05
 """Of the limit: kept free for requests that come meanwhile."""
 LAST_SHARE = 0.92
@@ -92,6 +94,14 @@ class Guard:
 
     def __init__(self, first: Size, most: int = 0, room: Callable[[], Room] = room) -> None:
         self.first, self._most, self._room = first, most, room
+        self._last = first.now
+
+    def settle(self, now: Size) -> None:
+        """Of a young engine: what it has when it stands still is what its work needs. The first
+        large batches take memory, too, and a new engine would only do the same."""
+        if now.now - self._last < STILL:
+            self.first = Size(max(now.now, self.first.now), max(now.peak, self.first.peak))
+        self._last = now.now
 
     def verdict(self, now: Size) -> Verdict:
         growth = now.now - self.first.now

@@ -10,6 +10,8 @@ from serve.engine.memory import MIB, Guard, Verdict, size
 from serve.engine.process import EngineLostError, EngineProcess
 
 CHECK_SECONDS = 0.5
+YOUNG_SECONDS = 60.0
+"""Of traffic or not: an engine finds its size within so long."""
 RETRY_SECONDS = 30.0
 """After a new engine that could not be made ready: the old one still answers."""
 
@@ -58,13 +60,15 @@ class Succession(threading.Thread):
         return self._ready
 
     def run(self) -> None:
-        not_before = 0.0
+        not_before, young_until = 0.0, time.monotonic() + YOUNG_SECONDS
         while self._guard is not None and not self.over():
             if self._ended.wait(CHECK_SECONDS):
                 return
             now = size(self._child.pid)
             if now is None:
                 return
+            if time.monotonic() < young_until:
+                self._guard.settle(now)
             verdict = self._guard.verdict(now)
             grown = f"the engine has grown from {self._guard.first.now // MIB:,} to " + (
                 f"{now.now // MIB:,} MiB"

@@ -39,6 +39,7 @@ class TorchEngine:
             )
         chosen = choose_precision(precision, device)
         self.name = f"torch-{chosen}"
+        self.streams = 1  # its threads, or the device, are busy with one batch
         self._classifier = Classifier(model_dir, device, chosen)
         self.image_size = self._classifier.description.preprocessing.image_size
 

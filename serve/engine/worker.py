@@ -32,7 +32,7 @@ def run(orders: Orders) -> int:
         reporter.failed(reason(failure, error), final=isinstance(failure, ModelError))
         return 1
     threading.Thread(target=_beat, args=(reporter,), daemon=True).start()
-    streams = min(len(socks), getattr(engine, "streams", 1))
+    streams = min(len(socks), engine.streams)
     reporter.loaded(Loaded(engine.name, orders.device, seconds, streams))
     for sock in socks[1:streams]:
         lane = (sock, engine, probe, orders.batch_images, reporter)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +46,17 @@ def test_answers_are_those_of_the_network(model, engine, photos):
     assert engine.name == "openvino-float32"
     assert answers == pytest.approx(Classifier(model).classify(photos), abs=1e-4)
     assert answers.sum(1) == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_streams_answer_batches_at_the_same_time_as_one_stream_does(model, engine, photos):
+    floats = normalised(photos, model) * 1.01  # of no photo: the other graph
+    batches = [photos[: 1 + turn % 3] if turn % 2 else floats for turn in range(64)]
+    several = compiled.CompiledClassifier(model, threads=2, streams=2)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(several.classify, batches))
+
+    for batch, answer in zip(batches, answers, strict=True):
+        assert answer == pytest.approx(engine.classify(batch), abs=1e-5)
 
 
 def test_a_photo_and_its_normalised_floats_are_answered_alike_to_the_bit(model, engine, photos):

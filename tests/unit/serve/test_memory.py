@@ -38,6 +38,20 @@ def test_a_growing_engine_is_replaced_while_there_is_room(
     assert guard.verdict(Size(now * MIB, now * MIB)) is verdict
 
 
+def test_what_the_first_large_batches_take_is_no_leak_and_what_never_stops_is() -> None:
+    room = Room(1000 * MIB, 700 * MIB)
+    working, leaking = (Guard(FIRST, 0, lambda: room) for _ in range(2))
+    for mib in (300, 420, 420, 420):
+        working.settle(Size(mib * MIB, mib * MIB))
+    for mib in (310, 340, 380, 420):
+        leaking.settle(Size(mib * MIB, mib * MIB))
+    now = Size(421 * MIB, 421 * MIB)
+    room = Room(1000 * MIB, 540 * MIB)
+
+    assert working.verdict(now) is Verdict.STAY
+    assert leaking.verdict(now) is Verdict.REPLACE_BESIDE
+
+
 def test_a_process_is_as_large_as_what_it_holds_alone() -> None:
     before = memory.size(os.getpid())
     held = bytearray(os.urandom(64 * MIB))
