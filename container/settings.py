@@ -211,7 +211,18 @@ class Settings:
 
     @property
     def max_payload_bytes(self) -> int:
+        if self.is_batch:  # the caller is the platform, which says nothing of its own limit
+            return max(self.max_payload_mib, MAX_BATCH_PAYLOAD_MIB) * MIB
         return (self.max_payload_mib or MAX_BATCH_PAYLOAD_MIB) * MIB
+
+    @property
+    def is_batch(self) -> bool:
+        return self.batch_transform == "true"
+
+    @property
+    def lines_at_a_time(self) -> int:
+        """Of a batch job's JSON Lines: as many from every thread as may wait for the engine."""
+        return max(1, min(self.item_limit, self.queue_images // self.planned_http_threads))
 
     @property
     def request_limit(self) -> int:

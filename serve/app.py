@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from container import last_words, log, opt_ml
 from container.failure import Failure, classify, reason
 from container.settings import Settings
-from serve import card, echo, models_api, record, trace
+from serve import card, echo, models_api, record, trace, transform
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.flood import Flood
 from serve.front import received
@@ -71,6 +71,11 @@ def routes(server: Server) -> Flask:
             trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
             data, mimetype = answer_to(server, server.registry.only(), asked, request.args)
             return Response(data, content_type=mimetype)
+
+        @app.get("/execution-parameters")
+        def execution_parameters() -> ResponseReturnValue:
+            engines = server.registry.only().keepers
+            return jsonify(transform.parameters(server.settings, engines))
 
     if server.settings.metrics:
 

@@ -38,24 +38,33 @@ def answer_to(
     top_k = attributes.top_k(query.get("top_k"), custom_attributes, settings.top_k)
     trace.mark("read", received.whole)
     trace.mark("queue", received.taken)
+    body = received.body.getvalue()
     rules = payload.Rules(
-        model.preprocessing, settings.max_pixels, settings.item_limit, settings.allow_urls
+        model.preprocessing,
+        settings.max_pixels,
+        settings.item_limit,
+        settings.allow_urls,
+        settings.lines_at_a_time if settings.is_batch else 0,
     )
-    with _decoding(server, received):
-        decoded = payload.decode(received.body.getvalue(), content_type, rules)
-    trace.mark("decode")
-    items = decoded.items
-    if settings.allow_urls:
-        items = gather(items, _fetcher(server, rules, received), received.deadline)
-        trace.mark("read")
-    outcomes = _classify(entry.batcher, items, received)
-    answer.check(outcomes)
-    form = Form(wanted, model.labels, top_k, decoded.single, model.thresholds)
+    outcomes: list[Outcome] = []
+    single = False
+    for read in payload.pieces(body, content_type, rules):
+        with _decoding(server, received):
+            decoded = read()
+        trace.mark("decode")
+        items, single = decoded.items, decoded.single
+        if settings.allow_urls:
+            items = gather(items, _fetcher(server, rules, received), received.deadline)
+            trace.mark("read")
+        answered = _classify(entry.batcher, items, received)
+        if (capture := server.watch.capture) is not None:
+            capture.offer(entry.name, model.labels, body, single, items, answered)
+        outcomes += answered
+    if not (settings.is_batch and payload.mimetype(content_type) == payload.JSON_LINES):
+        answer.check(outcomes)  # a batch job wants a line for each line, also where all failed
+    form = Form(wanted, model.labels, top_k, single, model.thresholds)
     data, mimetype = answer.encode(outcomes, form)
     trace.mark("encode")
-    if (capture := server.watch.capture) is not None:
-        body = received.body.getvalue()
-        capture.offer(entry.name, model.labels, body, decoded.single, items, outcomes)
     return data, mimetype
 
 

@@ -4,8 +4,9 @@ Of the photo types the content type is only a hint: clients send one type for ev
 content is sniffed. A type that is not listed is refused even where its bytes would decode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -53,6 +54,8 @@ class Rules:
     max_items: int
     urls: bool = False
     """An item may be the URL of its photo; it is left to the caller to fetch."""
+    lines_at_a_time: int = 0
+    """JSON Lines may be of any number, and are read so many at a time; 0: `max_items` at most."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,33 @@ def decode(body: bytes, content_type: str, rules: Rules) -> Payload:
     return Payload([_attempt(lambda: photo(body, rules))], single=True)
 
 
+def pieces(body: bytes, content_type: str, rules: Rules) -> Iterator[Callable[[], Payload]]:
+    """What reads the request, part after part: all at once, or JSON Lines in groups.
+
+    Of those every line is an item, an empty one too: a batch job joins lines out to lines in.
+    """
+    start, end = 0, len(body)
+    while end and body[end - 1] in b"\r\n":  # not rstrip, which would copy all of it
+        end -= 1
+    if not (rules.lines_at_a_time and end and check_type(content_type) == JSON_LINES):
+        yield lambda: decode(body, content_type, rules)
+        return
+    while start < end:
+        stop = start
+        for _ in range(rules.lines_at_a_time):
+            found = body.find(b"\n", stop, end)
+            stop = found + 1 if found >= 0 else end + 1
+            if stop > end:
+                break
+        group = body[start : min(stop - 1, end)]
+        yield partial(_group, group, rules)
+        start = stop
+
+
+def _group(lines: bytes, rules: Rules) -> Payload:
+    return Payload([_json_line(line, rules) for line in lines.split(b"\n")])
+
+
 def photo(body: bytes, rules: Rules) -> Image:
     """Raises PayloadError."""
     try:
@@ -118,7 +148,7 @@ def _attempt(read: Callable[[], Image], identity: Any = None) -> Item:
     try:
         return Item(image=read(), id=identity)
     except PayloadError as error:
-        return Item(error=error, id=identity)
+        return Item(error=error.bare(), id=identity)
 
 
 def _check_count(count: int, rules: Rules) -> None:
@@ -173,7 +203,7 @@ def _json_line(line: bytes, rules: Rules) -> Item:
     try:
         return _instance(text.parse(line, JSON_FORMS), rules)
     except PayloadError as error:
-        return Item(error=error)
+        return Item(error=error.bare())
 
 
 def _instance(value: Any, rules: Rules) -> Item:
@@ -211,6 +241,6 @@ def _multipart(body: bytes, content_type: str, rules: Rules) -> Payload:
                 raise ContentTypeError(f"a part of type {name!r} is not taken; send photos or .npy")
             items += decode(part.data, part.content_type, rules).items
         except PayloadError as error:
-            items.append(Item(error=error))
+            items.append(Item(error=error.bare()))
     _check_count(len(items), rules)
     return Payload(items)

@@ -14,6 +14,18 @@ THREADS_PER_STREAM = 4
 other at every layer, and another mini-batch beside it makes more of them."""
 
 
+BYTES_PER_PIXEL = 10
+"""Of a photo while it is decoded, in the worst case: `artifact.preprocess` is tested for it."""
+
+
+def decoding_places(processors: int, max_pixels: int, memory: int | None) -> int:
+    """One for each processor, as far as half of the container's memory (bytes; None: no limit)
+    holds photos of the most pixels; one at least."""
+    if memory is None:
+        return processors
+    return max(1, min(processors, memory // 2 // (max_pixels * BYTES_PER_PIXEL)))
+
+
 @dataclass(frozen=True)
 class Plan:
     processors: int
@@ -39,7 +51,7 @@ class Plan:
             engines=engines,
             streams=min(settings.engine_streams or planned, threads),
             threads=threads,
-            decoding=processors,
+            decoding=decoding_places(processors, settings.max_pixels, resources.memory().limit),
         )
 
     def line(self, settings: Settings) -> str:

@@ -1,6 +1,6 @@
 """Why a request is not answered with predictions: a mistake of the caller, or a busy server."""
 
-from typing import Any
+from typing import Any, Self
 
 
 class Refusal(Exception):
@@ -15,6 +15,12 @@ class Refusal(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         return {"error": self.message, **self.fields}
+
+    def bare(self) -> Self:
+        """Without the frames it came through, which hold the bytes that it is about: for an error
+        that is kept, of one item among others."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
 
 
 class PayloadError(Refusal):

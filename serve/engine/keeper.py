@@ -78,6 +78,12 @@ class Keeper(threading.Thread):
         process = self._process
         return None if process is None else process.pid
 
+    @property
+    def batch_seconds(self) -> float | None:
+        """Of a whole mini-batch, as the engine measured it when it warmed up; None before."""
+        process = self._process
+        return process.loaded.batch_seconds if process is not None and process.loaded else None
+
     def end(self) -> None:
         """For good; the process is gone when this thread is."""
         self._ended.set()

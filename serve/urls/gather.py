@@ -16,14 +16,26 @@ PLACES = 8
 """Fetches at a time, of the whole server."""
 
 _places = threading.Semaphore(PLACES)
+_requests = threading.Semaphore(PLACES)
+"""A request that waits for the network holds a thread, of which there are few: others need some."""
 
 
 def gather(items: list[Item], read: Callable[[str], Image], deadline: float) -> list[Item]:
     """The items with an image or an error in each one's place. Raises BusyError at `deadline`, of
-    the monotonic clock: a fetch that is then still under way ends by its own limits."""
+    the monotonic clock: a fetch that is then still under way ends by its own limits; and at once
+    where as many requests are waiting for their photos as may."""
     work = _Work(items, read, deadline)
     if not work.pending:
         return items
+    if not _requests.acquire(blocking=False):
+        raise BusyError(f"{PLACES} requests wait for photos by URL, which is the limit")
+    try:
+        return _together(work, deadline)
+    finally:
+        _requests.release()
+
+
+def _together(work: "_Work", deadline: float) -> list[Item]:
     threads = [
         threading.Thread(target=work.run, name="fetch", daemon=True)
         for _ in range(min(PLACES, len(work.pending)))
@@ -65,6 +77,6 @@ class _Work:
         try:
             self.items[place] = Item(image=self._read(item.url or ""), id=item.id)
         except PayloadError as error:
-            self.items[place] = Item(error=error, id=item.id)
+            self.items[place] = Item(error=error.bare(), id=item.id)
         finally:
             _places.release()

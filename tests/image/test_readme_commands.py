@@ -27,6 +27,7 @@ LOWERED = {
     "local_test/serve.sh": "",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "",
     "local_test/inspect.sh": "",
+    "local_test/batch_transform.sh ~/photos/val": "",
     "local_test/diagnose.sh": "",
     "local_test/train.sh ~/photos -- network=small_cnn pretrained=false fine_tune=all epochs=4 "
     "image_size=64 rules=all": "epochs=1",
@@ -62,6 +63,7 @@ EXPECTED = {
     "make tune": "best: trial ",
     "local_test/predict.sh ~/photos/val/bees/*.jpg": "bees",
     "curl -X POST --data-binary @photo.jpg http://localhost:8080/invocations": '"predictions"',
+    "local_test/batch_transform.sh ~/photos/val": "8 of 8 files have an output",
     "./build_and_push.sh --dry-run photos": "docker push",
     "docker run --rm image-classification:latest describe": '"MetricDefinitions"',
     "docker run --rm image-classification:latest doctor": "doctor: 0 problems",

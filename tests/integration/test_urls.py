@@ -394,7 +394,12 @@ def test_a_url_that_leads_nowhere_is_the_callers_mistake(
 def test_slow_photos_take_no_place_among_those_that_decode(
     fetching: Server, web: Callable[..., str]
 ) -> None:
-    slow = [threading.Thread(target=ask, args=(fetching, {"url": web("silent")})) for _ in range(8)]
+    statuses: list[int] = []
+
+    def wait() -> None:
+        statuses.append(ask(fetching, {"url": web("silent")}).status_code)
+
+    slow = [threading.Thread(target=wait) for _ in range(24)]
     for thread in slow:
         thread.start()
     began = time.monotonic()
@@ -405,6 +410,8 @@ def test_slow_photos_take_no_place_among_those_that_decode(
 
     assert answer.status_code == 200
     assert seconds < 1.8, "a photo waited for those that are fetched"
+    assert sorted(set(statuses)) == [400, 503], "as many as may wait do, the others are told"
+    assert statuses.count(400) >= 8
 
 
 def test_no_url_is_fetched_unless_a_setting_allows_it(
