@@ -41,7 +41,15 @@ class Json(logging.Formatter):
         return json.dumps(told)
 
 
-FORMATTERS = {"text": "container.log.OneLine", "json": "container.log.Json"}
+FORMATTERS = {"text": OneLine, "json": Json}
+
+
+def to_stderr(form: str) -> None:
+    """For a process that logs next to nothing: all of it from warning on, without what
+    logging.config imports."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(FORMATTERS[form]())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def configuration(level: str, form: str = "text") -> dict[str, Any]:

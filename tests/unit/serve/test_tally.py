@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from serve import trace
 from serve.refusal import BusyError
 from serve.tally import SAMPLE, Histogram, Numbers, Tally
 from serve.trace import Trace, server_timing
+from tests.tree import ROOT
 
 
 def test_a_value_on_a_bound_belongs_below_it_and_a_huge_one_above_all() -> None:
@@ -113,6 +115,26 @@ def test_the_sample_is_bounded_drawn_from_all_and_begins_anew() -> None:
     # half of all requests were slow; fewer than 20 of 100 happen once in a thousand million times
     assert 20 < sum(each > 5 for each in sample) < 80
     assert tally.take_sample() == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_engine_logs_a_traceback_in_one_line_of_the_form_asked_for(form: str) -> None:
+    program = f"""
+import logging
+from container import log
+log.to_stderr({form!r})
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.exception("a batch failed")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    (line,) = done.stderr.splitlines()
+
+    assert "a batch failed" in line
+    assert "ZeroDivisionError" in line
+    if form == "json":
+        assert json.loads(line)["level"] == "ERROR"
 
 
 def test_both_forms_of_a_line_have_the_id_and_are_one_line() -> None:
