@@ -220,7 +220,7 @@ def _image(value: Any, rules: Rules) -> Image:
     if isinstance(value, dict):
         if "image" not in value:
             shown = ", ".join(sorted(value))[:80] or "nothing"
-            hint = "; no url is fetched unless ALLOW_URLS=true" if "url" in value else ""
+            hint = "; a url is not fetched unless ALLOW_URLS=true" if "url" in value else ""
             raise PayloadError(f"an object with {shown} and no image{hint}; {JSON_FORMS}")
         value = value["image"]
     if isinstance(value, str):
