@@ -243,9 +243,7 @@ def percent(updates: dict[str, Any], jobs: dict[str, Any]) -> dict[str, Any]:
         "idle": sides(lambda side: more(f"{side} idle")),
         "defaults": sides(defaults),
         "head": sides(lambda side: more(f"{side} head")),
-        "features": round(
-            100 * (min(jobs["seconds"]["ours"]) - without) / without, 3
-        ),
+        "features": round(100 * (min(jobs["seconds"]["ours"]) - without) / without, 3),
     }
 
 

@@ -62,6 +62,18 @@ def test_observe_ends_with_its_ratio_and_what_scrapes_cost():
     assert min(result["first_scrape_ms"], *result["scrape_ms"].values()) > 0
 
 
+def test_multi_model_ends_with_hot_and_cold_answers_of_all_requests():
+    short = ("--models", "2", "--requests", "4", "--concurrency", "1", "--memory-mib", "800")
+    result = last_line(run("multi_model", *TINY, *short))
+
+    assert result["benchmark"] == "multi_model"
+    assert result["setting"].keys() >= SETTING | {"models", "memory_mib", "engine", "network"}
+    assert result["hot"]["count"] + result["cold"]["count"] == 4
+    assert result["cold"]["count"] == result["load"]["count"] >= 2
+    assert result["cold"]["p50_ms"] > result["hot"]["p50_ms"] > 0
+    assert result["loaded_at_most"] == 1
+
+
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory):
     """What it printed, and the file that it kept."""

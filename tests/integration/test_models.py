@@ -53,7 +53,7 @@ class Models:
         return [each["modelName"] for each in self.get().json()["models"]]
 
     def engines(self) -> list[psutil.Process]:
-        return self.server.worker().children()
+        return list(self.server.worker().children())
 
     def memory(self) -> int:
         """Bytes of the server's processes, engines too."""
@@ -208,7 +208,7 @@ def test_a_dead_engine_costs_its_own_model_only(models: Models) -> None:
     (engine,) = models.engines()
     models.load("bee")
     engine.kill()
-    statuses = []
+    statuses: list[int] = []
     deadline = time.monotonic() + 30
     while statuses[-1:] != [200] and time.monotonic() < deadline:
         statuses.append(models.invoke("ant").status_code)
