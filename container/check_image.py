@@ -102,7 +102,7 @@ def absent() -> list[str]:
 def main(kind: str) -> None:
     if kind == "serve":
         wrong = [*programs(("serve",), ("python", "gunicorn")), *imports(("serve",)), *absent()]
-        importlib.import_module("serve.app")
+        importlib.import_module("serve.app")  # what `serve.boot` imports last
     else:
         wrong = [*programs(PROGRAMS, ("python", "pip", "gunicorn")), *imports(LOCKS), *versions()]
     wrong += [*line_ends(), *folders(), *compilers()]

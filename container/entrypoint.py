@@ -45,7 +45,7 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
             "gunicorn",
             "-c",
             str(GUNICORN_CONFIG),
-            "serve.app:create_app()",
+            "serve.boot:create_app()",
         ],
     ),
 }

@@ -1,53 +1,29 @@
 """The HTTP side: it holds no model and never imports torch; it starts engines and asks them.
 
-Run by gunicorn as `serve.app:create_app()`. Every body is JSON, unless predictions are accepted as
-another type; every 5xx carries an `id` under which the log has the reason.
+`serve.boot` starts it. Every body is JSON, unless predictions are accepted as another type; every
+5xx carries an `id` under which the log has the reason.
 """
 
 import logging
-import logging.config
-import sys
 import uuid
 
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from container import last_words, log, opt_ml
-from container.failure import Failure, classify, reason
-from container.settings import Settings
-from serve import card, echo, models_api, record, trace, transform
+from serve import card, echo, models_api, trace, transform
 from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.flood import Flood
 from serve.front import received
 from serve.invocation import answer_to
 from serve.readiness import READY, Pinged
 from serve.refusal import BusyError, Refusal
-from serve.server import Server, start
+from serve.server import Server
 from serve.trace import server_timing
 from serve.watch import Watch
 
-BOOT_ERROR = 3
-"""gunicorn's own exit code for a worker that must not be started again."""
-
 logger = logging.getLogger("serve")
 flood = Flood(logger)
-
-
-def create_app() -> Flask:
-    """What gunicorn calls. A server that cannot be made ends the container with its reason."""
-    settings = Settings.read()
-    logging.config.dictConfig(log.configuration(settings.log_level, settings.log_format))
-    try:
-        server = start(settings, opt_ml.Paths(opt_ml.base()))
-        record.start(server.watch)
-        return routes(server)
-    except Exception as error:
-        failure = classify(error)
-        if not isinstance(error, Failure):
-            logger.exception("the server cannot start")
-        last_words.leave(reason(failure, error))
-        sys.exit(BOOT_ERROR)
 
 
 def routes(server: Server) -> Flask:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from container.failure import EngineError, ModelError, reason
 from container.settings import Settings
 from serve.batcher import Batcher
+from serve.engine import spawn
 from serve.engine.lanes import Lanes
 from serve.engine.memory import MIB
-from serve.engine.process import EngineLostError, EngineProcess, environment
+from serve.engine.process import EngineLostError, EngineProcess
 from serve.engine.succession import Succession
 from serve.model import Model
 from serve.plan import Plan
@@ -113,14 +114,8 @@ class Keeper(threading.Thread):
             child.retire()  # why it must go is known, and not that it was killed
 
     def _start(self) -> EngineProcess:
-        orders = {
-            "model_dir": str(self._model.folder),
-            "device": "cpu" if self._gpu is None else "cuda",
-            "precision": self._settings.precision,
-            "threads": self._plan.threads,
-            "batch_images": self._settings.batch_images,
-        }
-        planned = environment(self._plan.threads, self._gpu)
+        orders = spawn.orders(self._model.folder, self._settings, self._plan, self._gpu)
+        planned = spawn.environment(self._plan.threads, self._gpu)
         return EngineProcess(orders, planned, self._plan.streams)
 
     def _prove(self, child: EngineProcess) -> None:

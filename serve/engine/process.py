@@ -7,29 +7,19 @@ reads the engine's reports, and kills the process when they stop: whoever waits 
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.engine import wire
-from serve.engine.control import BEAT_SECONDS, SILENT_SECONDS, Loaded, Orders, parse
+from serve.engine import spawn, wire
+from serve.engine.control import BEAT_SECONDS, SILENT_SECONDS, Loaded, parse
 
-ROOT = Path(__file__).resolve().parents[2]
 MIN_BATCH_SECONDS = 10.0
 SLOW_FACTOR = 30
 """A batch that takes so many times its warm-up's time is stuck, not just on a busy machine."""
-
-_starter = ThreadPoolExecutor(1, "start-engines")
-"""The kernel kills an engine when the thread that has started it ends, and not just the process: so
-this one does, which ends with the process."""
 
 
 class EngineLostError(Exception):
@@ -53,26 +43,9 @@ class EngineProcess:
         """The engine said that another try would fail in the same way."""
         self.settled = threading.Event()
         """Loaded or lost."""
-        pairs = [socket.socketpair() for _ in range(streams)]
-        self._socks = [ours for ours, _ in pairs]
-        sockets = [theirs.fileno() for _, theirs in pairs]
-        self._control, control = os.pipe()
-        lifeline, self._lifeline = os.pipe()
-        child = Orders(sockets=sockets, control=control, lifeline=lifeline, **orders)
-        try:
-            self._process = _starter.submit(
-                subprocess.Popen[bytes],
-                [sys.executable, "-P", "-m", "serve.engine", child.as_argument()],
-                pass_fds=(*sockets, control, lifeline),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # signals to the server's group are the server's to handle
-            ).result()
-        finally:
-            for _, theirs in pairs:
-                theirs.close()
-            os.close(control)
-            os.close(lifeline)
+        started = spawn.started(orders, environment, streams)
+        self._process, self._socks = started.process, started.sockets
+        self._control, self._lifeline = started.control, started.lifeline
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -181,19 +154,3 @@ def _death(status: int) -> str:
     if status < 0:
         return f"the engine died with {signal.Signals(-status).name}"
     return f"the engine ended with exit code {status}"
-
-
-def environment(threads: int, gpu: int | None) -> dict[str, str]:
-    """Of the child: its share of processors is planned before the framework is imported."""
-    planned = dict(os.environ)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        planned[name] = str(threads)
-    # threads that spin while they wait take the processors from those that decode the next photos
-    planned.setdefault("OMP_WAIT_POLICY", "passive")
-    planned["PYTHONDONTWRITEBYTECODE"] = planned["PYTHONUNBUFFERED"] = "1"
-    # -P keeps the current folder out; ours is named
-    planned["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    if gpu is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        planned["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
-    return planned

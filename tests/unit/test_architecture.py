@@ -81,6 +81,8 @@ def test_the_platforms_folder_is_known_in_one_place():
     ("module", "absent"),
     [
         ("serve.app", {"torch", "torchvision", "smdebug", "matplotlib", "prometheus_client"}),
+        ("serve.boot", {"torch", "flask", "numpy", "PIL"}),
+        ("serve.engine.choice", {"torch", "openvino", "PIL"}),
         ("container.supervisor", {"torch", "numpy", "PIL"}),
         ("artifact.preprocess", {"torch"}),
         ("train.job", {"smdebug", "flask", "matplotlib", "tensorboardX"}),

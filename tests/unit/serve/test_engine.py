@@ -1,11 +1,15 @@
 """Which arithmetic the engine takes, and how its name and environment come about."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from serve.engine.process import environment
+from container.settings import Settings
+from serve.engine import spawn
+from serve.engine.spawn import environment
 from serve.engine.torch import choose_precision
+from serve.plan import Plan
 
 
 @pytest.mark.parametrize(
@@ -33,3 +37,27 @@ def test_each_engine_sees_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (first, second) == ("1", "GPU-7")
     assert environment(3, None)["OMP_NUM_THREADS"] == "3"
+
+
+def test_an_engine_that_was_begun_early_is_taken_over_once(tiny_artifact: Path) -> None:
+    settings = Settings.read({"PRECISION": "float32"})
+    plan = Plan.make(settings, 0)
+    orders = spawn.orders(tiny_artifact / "model", settings, plan, None)
+    environment = spawn.environment(plan.threads, None)
+
+    spawn.begin(orders, environment, plan.streams)
+    first = spawn.started(orders, environment, plan.streams)
+    second = spawn.started(orders, environment, plan.streams)
+
+    assert first.process.pid != second.process.pid
+    spawn.begin(orders, environment, plan.streams)
+    other = spawn.started({**orders, "threads": 99}, environment, plan.streams)
+    running = [each.process.poll() is None for each in (first, second, other)]
+    assert running == [True, True, True]
+    for each in (first, second, other):
+        each.process.kill()
+        each.process.wait()
+        for sock in each.sockets:
+            sock.close()
+        os.close(each.control)
+        os.close(each.lifeline)
