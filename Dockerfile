@@ -41,6 +41,7 @@ FROM python AS serve-cpu
 COPY --from=serve-packages /opt/venv /opt/venv
 COPY LICENSE THIRD_PARTY.md /opt/program/
 COPY artifact /opt/program/artifact
+COPY bench /opt/program/bench
 COPY container /opt/program/container
 COPY pages /opt/program/pages
 COPY serve /opt/program/serve

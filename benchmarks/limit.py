@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from artifact import archive, preprocess
 from artifact.preprocess import Preprocessing
-from benchmarks.load import distinct
+from bench.load import distinct
 
 BATCH = 8
 WARM_UP_SECONDS = 2.0

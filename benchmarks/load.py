@@ -16,11 +16,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.load import distinct
+
 HOST = "127.0.0.1"
 HEADERS = {"Content-Type": "image/jpeg", "Accept": "application/json"}
 TIMEOUT_SECONDS = 120
-JPEG_START = b"\xff\xd8"
-COMMENT = b"\xff\xfe"
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,6 @@ class Load:
     latencies_ms: list[float]
     cpu_seconds: float
     """Of this process."""
-
-
-def distinct(photo: bytes, text: str) -> bytes:
-    """The same picture in a file that differs: a comment segment behind the JPEG's first marker."""
-    comment = text.encode()
-    size = (len(comment) + 2).to_bytes(2, "big")
-    return JPEG_START + COMMENT + size + comment + photo[len(JPEG_START) :]
 
 
 def run(port: int, folder: Path, concurrency: int, seconds: float) -> Load:

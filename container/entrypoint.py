@@ -36,6 +36,10 @@ PROGRAMS: dict[str, tuple[str, list[str]]] = {
         "gives the model in /opt/ml/model a compiled engine, with photos in /opt/ml/input/data",
         [sys.executable, "-P", "-m", "train.compiled.add"],
     ),
+    "bench": (
+        "measures the model in /opt/ml/model: images/s by requests at a time: bench [--help] ...",
+        [sys.executable, "-P", "-m", "bench"],
+    ),
     "serve": (
         "serves the model in /opt/ml/model on port 8080",
         [
@@ -59,9 +63,9 @@ NEEDS = {
     "doctor": "doctor",
     "export": "train",
 }
-"""Program -> the folder of code that it is; the slim image has that of `serve` alone."""
+"""Program -> the folder of code that it is; the slim image has those of `serve` and `bench`."""
 
-TAKE_ARGUMENTS = ("diagnose",)
+TAKE_ARGUMENTS = ("diagnose", "bench")
 """The others read a job or settings, as the platform gives them; their words would go unheard."""
 
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from benchmarks import load, photos, recipes, servers, setting
+from bench.load import distinct
+from benchmarks import photos, recipes, servers, setting
 from tests.tree import COLOURS, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,7 +246,7 @@ def test_a_refused_request_ends_the_load(server, tmp_path):
 
 
 def test_load_changes_the_file_and_not_the_picture(red_jpeg):
-    bodies = [load.distinct(red_jpeg, text) for text in ("1-1", "1-2")]
+    bodies = [distinct(red_jpeg, text) for text in ("1-1", "1-2")]
 
     assert bodies[0] != bodies[1]
     seen = {Image.open(io.BytesIO(body)).tobytes() for body in [red_jpeg, *bodies]}

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAY_IMPORT = {
     "container": set(),
     "artifact": set(),
+    "bench": {"container"},
     "pages": set(),
     "debugger": {"container", "pages"},
     "serve": {"artifact", "container", "pages"},

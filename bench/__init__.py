@@ -1,0 +1,1 @@
+"""docker run IMAGE bench: how fast this model answers here, and how many requests at a time pay."""
