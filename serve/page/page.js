@@ -120,7 +120,8 @@ function warm(photo, answer) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   grid.flat().forEach((value, place) => {
-    pixels.data.set([255, 220 - 190 * value, 40, 200 * value], place * 4);
+    // what matters little stays as clear as the photo
+    pixels.data.set([255, 220 - 200 * value, 30, 210 * value ** 1.5], place * 4);
   });
   context.putImageData(pixels, 0, 0);
   const { naturalWidth: width, naturalHeight: height } = photo.image;
