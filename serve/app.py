@@ -62,15 +62,17 @@ def routes(server: Server) -> Flask:
             text, content_type = exposition.text(server.watch, request.headers.get("Accept", ""))
             return Response(text, content_type=content_type)
 
-    # of one model: with many there is none that the page would be of
-    if server.settings.page and server.loader is None:
+    if server.settings.page:
 
         @app.get("/")
         def page() -> ResponseReturnValue:
             from serve.page import page  # read by the first who looks
 
-            folder = server.registry.only().model.folder
-            made = page.html(card.read(folder), "/invocations", server.settings.top_k)
+            up = {each.name: each.model.folder for each in server.registry.entries()}
+            if server.loader is not None:
+                made = page.of_many(up, request.args.get("model", ""), server.settings.top_k)
+            else:
+                made = page.html(card.read(up[""]), "/invocations", server.settings.top_k)
             return Response(made, headers=page.HEADERS, content_type="text/html; charset=utf-8")
 
     # what is registered last is called first

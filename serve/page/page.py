@@ -5,17 +5,20 @@ same is read once.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pages.document import Section, document
 from pages.markup import Html, fill, join, paragraph, percent, table
+from serve import card as cards
 from serve.card import Card
 from serve.payload import PHOTOS
 
 HERE = Path(__file__).parent
+TITLE = "Image classification"
 POLICY = "connect-src 'self'"
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",  # the rest is in the page
@@ -27,7 +30,7 @@ CURL = "curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg \\\n  '{url}
 BOTO3 = """import boto3
 
 answer = boto3.client("sagemaker-runtime").invoke_endpoint(
-    EndpointName="NAME",
+    EndpointName="NAME",{target}
     ContentType="image/jpeg",
     CustomAttributes="top_k={top_k}",
     Body=open("photo.jpg", "rb").read(),
@@ -35,16 +38,27 @@ answer = boto3.client("sagemaker-runtime").invoke_endpoint(
 print(answer["Body"].read().decode())"""
 
 
-def html(card: Card, path: str, top_k: int) -> str:
-    """`path` is where its invocations go."""
+def of_many(models: Mapping[str, Path], wanted: str, top_k: int) -> str:
+    """Of the model that is `wanted`, or of the first by name; `models` are those that are up, by
+    name, and the folders of their artifacts. Raises ArtifactError."""
+    if not models:
+        told = "No model is loaded: POST /models with its model_name and url loads one."
+        return document(TITLE, paragraph(told), [], policy=POLICY)
+    name = wanted if wanted in models else min(models)
+    path = f"/models/{quote(name, safe='')}/invoke"
+    return html(cards.read(models[name]), path, top_k, name, sorted(models))
+
+
+def html(card: Card, path: str, top_k: int, name: str = "", names: Sequence[str] = ()) -> str:
+    """`path` is where its invocations go; `name` is the model's among the `names` of all."""
     top_k = min(top_k, len(card.labels))
     facts = {"path": path, "labels": len(card.labels), "seen": card.seen}
     # the block ends at the first "</script", whatever it stands in
     block = json.dumps(facts).replace("<", "\\u003c")
     return document(
-        "Image classification",
-        _lead(card),
-        [_photos(card, top_k), _code(path, top_k), _model(card)],
+        TITLE,
+        join([_lead(card), _choice(name, names)]),
+        [_photos(card, top_k), _code(path, top_k, bool(names)), _model(card)],
         style=_text("page.css"),
         scripts=[_text("page.js")],
         data=f'<script type="application/json" id="facts">{block}</script>',
@@ -66,17 +80,28 @@ def _lead(card: Card) -> Html:
     )
 
 
+def _choice(name: str, names: Sequence[str]) -> Html:
+    """Links to the pages of all models, this one's marked."""
+    links = (
+        fill('<a href="/?model=$query"$here>$name</a>', query=quote(each, safe=""), name=each,
+             here=Html(' aria-current="page"' if each == name else ""))
+        for each in names
+    )  # fmt: skip
+    return fill('<nav aria-label="models">$links</nav>', links=join(links)) if names else Html("")
+
+
 def _photos(card: Card, top_k: int) -> Section:
     accept = ",".join(name for name in PHOTOS if name.startswith("image/"))
     body = fill(_text("photos.html"), accept=accept, labels=len(card.labels), top_k=top_k)
     return Section("Photos", body)
 
 
-def _code(path: str, top_k: int) -> Section:
+def _code(path: str, top_k: int, many: bool) -> Section:
     """With this machine's address, until the script puts in the one that the page came from."""
     url = f"http://localhost:8080{path}"
     made = []
-    for name, code in (("curl", CURL), ("Python, behind an endpoint", BOTO3)):
+    boto3 = BOTO3.replace("{target}", '\n    TargetModel="MODEL.tar.gz",' if many else "")
+    for name, code in (("curl", CURL), ("Python, behind an endpoint", boto3)):
         example = code.replace("{url}", url).replace("{top_k}", str(top_k))
         made.append(fill(
             '<h3>$name</h3><div class="snippet"><pre tabindex="0" aria-label="$name" '

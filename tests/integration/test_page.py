@@ -169,6 +169,36 @@ def test_it_fits_a_telephone_in_both_colours(chromium: Browser, paged: Server, s
     seen.page.close()
 
 
+def test_a_server_of_many_models_has_a_page_for_each(chromium: Browser, tmp_path: Path) -> None:
+    labels = {"a.b": ["x1", "x2"], "second": ["y1", "y2"]}
+    orders = []
+    for at, (name, each) in enumerate(labels.items()):
+        folder = make.artifact(tmp_path / "models" / str(at) / "model", each)
+        orders.append({"model_name": name, "url": str(folder)})
+    settings = {"PAGE": "true", "SAGEMAKER_MULTI_MODEL": "true"}
+    with serving.running(tmp_path, tmp_path / "log", **settings) as server:
+        empty = requests.get(server.url, timeout=5)
+        for order in orders:
+            assert requests.post(f"{server.url}/models", json=order, timeout=60).ok
+        seen = browser.visit(chromium, server.url)
+        seen.page.get_by_role("link", name="second").click()
+        seen.page.get_by_label("Choose photos").set_input_files([PHOTO])
+        shown = seen.page.locator(".bars span:first-child")
+        shown.nth(1).wait_for()
+        second = set(shown.all_inner_texts())
+        seen.page.get_by_role("link", name="a.b").click()
+        seen.page.get_by_label("Choose photos").set_input_files([PHOTO])
+        shown.nth(1).wait_for()
+        first = set(shown.all_inner_texts())
+        python = seen.page.get_by_label("Python, behind an endpoint", exact=True).inner_text()
+        seen.page.close()
+
+    assert (empty.status_code, "No model is loaded" in empty.text) == (200, True)
+    assert (first, second) == ({"x1", "x2"}, {"y1", "y2"})
+    assert 'TargetModel="MODEL.tar.gz"' in python
+    assert seen.errors == seen.requests == []
+
+
 def test_its_policy_lets_nothing_else_in(paged: Server) -> None:
     answer = requests.get(paged.url, timeout=5)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', answer.text)
