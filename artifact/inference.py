@@ -20,7 +20,8 @@ __all__ = ["Classifier", "distance", "tolerance"]
 
 
 class Classifier:
-    """`precision` is `float32` or `bfloat16`. Raises ArtifactError where files do not fit."""
+    """`precision` is `float32`, `bfloat16` or `float16`. Raises ArtifactError where files do not
+    fit."""
 
     def __init__(self, model_dir: Path, device: str = "cpu", precision: str = "float32") -> None:
         self.folder = archive.find(model_dir)
@@ -43,25 +44,30 @@ class Classifier:
                 f"{archive.WEIGHTS} does not fit {described.network}: {first}"
             ) from error
         self.network.eval().to(dtype=self.dtype).to(memory_format=torch.channels_last)
+        rules = described.preprocessing
+        self._mean, self._std = (
+            network.of_pixels(values, self.device) for values in (rules.mean, rules.std)
+        )
 
     @torch.inference_mode()
     def classify(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that
         is normalised already."""
-        batch = torch.from_numpy(images).to(self.device)
-        if batch.dtype == torch.uint8:
-            described = self.description.preprocessing
-            batch = network.normalise(batch, described.mean, described.std)
-        batch = batch.to(dtype=self.dtype, memory_format=torch.channels_last)
-        logits = forward.logits(self.network, batch, self.description.test_time_flip)
         answer: NDArray[np.float32] = (
-            forward.probabilities(
-                logits / self.description.temperature, self.description.multi_label
-            )
-            .cpu()
-            .numpy()
+            self.probabilities(torch.from_numpy(images).to(self.device)).cpu().numpy()
         )
         return answer
+
+    @torch.inference_mode()
+    def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
+        """The same of a batch on the device, on the device; nothing here waits for it."""
+        if batch.dtype == torch.uint8:
+            batch = network.normalised(batch, self._mean, self._std)
+        batch = batch.to(dtype=self.dtype, memory_format=torch.channels_last)
+        logits = forward.logits(self.network, batch, self.description.test_time_flip)
+        return forward.probabilities(
+            logits / self.description.temperature, self.description.multi_label
+        )
 
     def reference(self) -> NDArray[np.float32]:
         """Probabilities of the artifact's reference image, through a photo's whole way."""

@@ -169,10 +169,17 @@ def load(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     network.load_state_dict(state, strict=True, assign=True)
 
 
+def of_pixels(values: Sequence[float], device: torch.device) -> torch.Tensor:
+    """Means or deviations of channels, of values from 0 to 1 -> 1 x 3 x 1 x 1, from 0 to 255."""
+    return torch.tensor([value * 255 for value in values], device=device).view(1, 3, 1, 1)
+
+
+def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """N x H x W x 3 uint8 -> N x 3 x H x W float32, channels last; `mean` and `std` as above."""
+    return (pixels.permute(0, 3, 1, 2).to(torch.float32) - mean) / std
+
+
 def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """N x H x W x 3 uint8 -> N x 3 x H x W float32, channels last, (pixel / 255 - mean) / std."""
-    images = pixels.permute(0, 3, 1, 2).to(torch.float32)
-    shape = (1, 3, 1, 1)
-    mean_255 = torch.tensor([value * 255 for value in mean], device=pixels.device).view(shape)
-    std_255 = torch.tensor([value * 255 for value in std], device=pixels.device).view(shape)
-    return (images - mean_255) / std_255
+    device = pixels.device
+    return normalised(pixels, of_pixels(mean, device), of_pixels(std, device))

@@ -121,10 +121,10 @@ class Settings:
     )
     precision: str = declare(
         "auto",
-        "Arithmetic of the engine; auto takes the compiled engine's, else bfloat16 where the "
-        "hardware multiplies in it.",
+        "Arithmetic of the engine; auto takes the compiled engine's, on a GPU the quickest that is "
+        "near enough, else bfloat16 where the hardware multiplies in it.",
         "PRECISION",
-        choices=("auto", "float32", "bfloat16", "int8"),
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
     )
     top_k: int = declare(
         5, "Labels per answer where the request names no top_k.", "TOP_K", low=1, high=100_000

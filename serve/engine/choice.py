@@ -49,7 +49,9 @@ def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
     from serve.engine.torch import TorchEngine
 
     progress("loading the weights")
-    return TorchEngine(model_dir, orders.device, orders.precision, orders.threads)
+    return TorchEngine(
+        model_dir, orders.device, orders.precision, orders.threads, orders.batch_images
+    )
 
 
 def is_compiled(model_dir: Path, precision: str) -> bool:

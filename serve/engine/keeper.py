@@ -140,7 +140,8 @@ class Keeper(threading.Thread):
         at_a_time = f", {child.lanes} batches at a time" if child.lanes > 1 else ""
         self._readiness.ready(
             self._number,
-            f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}",
+            f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}"
+            + (f" ({child.loaded.note})" if child.loaded.note else ""),
         )
         self._batcher.open()
 

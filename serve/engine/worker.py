@@ -33,7 +33,8 @@ def run(orders: Orders) -> int:
         return 1
     threading.Thread(target=_beat, args=(reporter,), daemon=True).start()
     streams = min(len(socks), engine.streams)
-    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams))
+    note = getattr(engine, "note", "")  # of an engine that has measured
+    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, note))
     for sock in socks[1:streams]:
         lane = (sock, engine, probe, orders.batch_images, reporter)
         threading.Thread(target=_lane, args=lane, daemon=True).start()
