@@ -71,7 +71,7 @@ class CompiledClassifier:
         self.precision: str = self.description.compiled["precision"]
         self.name = PREFIX + self.precision
         self.image_size = self.description.preprocessing.image_size
-        self._threads, self.streams = threads, streams
+        self.threads, self.streams = threads, streams
         named = archive.check_sizes(self.folder, self.description, archive.ENGINE_FILES)
         archive.check_hash(self.folder, archive.ENGINE_GRAPH, named)  # read by a parser: first
         checking = _Checking(self.folder, named)  # beside compiling: both take a while

@@ -10,10 +10,13 @@ JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
 NPY = "application/x-npy"
 OFFERED = (JSON, VERBOSE, JSON_LINES, CSV, NPY)
+PNG = "image/png"
+"""Of explanations only."""
 
 
-def choose(header: str, default: str) -> str:
+def choose(header: str, default: str, more: tuple[str, ...] = ()) -> str:
     """The offered type with the highest q, the first of equals; `default` where all are welcome.
+    `more` is offered to this request, too.
 
     A header of unknown types only raises AcceptError: an answer in another form would be misread.
     """
@@ -23,13 +26,13 @@ def choose(header: str, default: str) -> str:
     refused = {name for name, quality in ranges if quality == 0}
     wanted = sorted((entry for entry in ranges if entry[1] > 0), key=lambda entry: -entry[1])
     for name, _ in wanted:
-        for offered in (default, *OFFERED):
+        for offered in (default, *OFFERED, *more):
             if _matches(name, offered) and offered not in refused:
                 return offered
     raise AcceptError(
         f"Accept {header[:80]!r} names no type of answer that there is; offered: "
-        f"{', '.join(OFFERED)}",
-        offered=list(OFFERED),
+        f"{', '.join((*OFFERED, *more))}",
+        offered=[*OFFERED, *more],
     )
 
 

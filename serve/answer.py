@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve import accept, npy
+from serve.heat.grid import Heat
 from serve.refusal import PayloadError
 
 Probabilities = NDArray[np.float32]
@@ -24,6 +25,8 @@ class Outcome:
     probabilities: Probabilities | None = None
     error: PayloadError | None = None
     id: str | int | float | bool | None = None
+    heat: Heat | None = None
+    """Where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Form:
     single: bool
     thresholds: list[float] = field(default_factory=list)
     """Of several labels a photo: the probability from which it is given each."""
+    bare: bool = False
+    """JSON is the probabilities alone, as the platform's explainer and the MXNet algorithm have."""
 
 
 def is_distribution(row: Probabilities) -> bool:
@@ -58,6 +63,9 @@ def check(outcomes: list[Outcome]) -> None:
 
 def encode(outcomes: list[Outcome], form: Form) -> tuple[bytes, str]:
     """The body and its content type."""
+    if form.accept == accept.JSON and form.bare:
+        lists = [_bare(outcome) for outcome in outcomes]
+        return _dump(lists[0] if form.single else lists), accept.JSON
     if form.accept == accept.JSON:
         entries = [_entry(place, outcome, form) for place, outcome in enumerate(outcomes)]
         return _dump({"predictions": entries}), accept.JSON
@@ -98,7 +106,8 @@ def _entry(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
     # stable: of equal probabilities the lower index comes first, on every machine
     order = np.argsort(-row, kind="stable")[: form.top_k]
     top = [_named(int(index), row, form.labels) for index in order]
-    return _with_id({**top[0], "top_k": top, **_given(row, form)}, outcome)
+    entry = {**top[0], "top_k": top, **_given(row, form), **_explained(outcome, form)}
+    return _with_id(entry, outcome)
 
 
 def _verbose(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
@@ -110,6 +119,7 @@ def _verbose(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
         "labels": form.labels,
         "predicted_label": form.labels[int(row.argmax())],
         **_given(row, form),
+        **_explained(outcome, form),
     }
     return _with_id(entry, outcome)
 
@@ -120,7 +130,8 @@ def _line(place: int, outcome: Outcome, form: Form) -> dict[str, Any]:
         return _with_id(_failed(place, _error(outcome)), outcome)
     numbers = [_number(probability) for probability in row]
     label = form.labels[int(row.argmax())]
-    entry = {"prediction": numbers, "label": label, **_given(row, form)}
+    entry: dict[str, Any] = {"prediction": numbers, "label": label}
+    entry |= {**_given(row, form), **_explained(outcome, form)}
     return _with_id(entry, outcome)
 
 
@@ -130,6 +141,27 @@ def _given(row: Probabilities, form: Form) -> dict[str, list[str]]:
         return {}
     given = zip(form.labels, row, form.thresholds, strict=True)
     return {"predicted_labels": [label for label, seen, least in given if seen >= least]}
+
+
+def _bare(outcome: Outcome) -> list[float] | None:
+    """`null` for one that failed, so that the others keep their places."""
+    row = outcome.probabilities
+    return None if row is None else [_number(probability) for probability in row]
+
+
+def _explained(outcome: Outcome, form: Form) -> dict[str, Any]:
+    """`heatmap` is rows x columns of 0 to 1 over the square that the network saw."""
+    heat = outcome.heat
+    if heat is None:
+        return {}
+    about = {
+        "label": form.labels[heat.label],
+        "index": heat.label,
+        "method": heat.method,
+        "milliseconds": round(1000 * heat.seconds, 2),
+    }
+    grid = [[round(float(cell), 4) for cell in row] for row in heat.grid]
+    return {"heatmap": grid, "explanation": about}
 
 
 def _error(outcome: Outcome) -> PayloadError:

@@ -26,6 +26,16 @@ def timing(query: str | None, custom_attributes: str) -> bool:
     return text is not None and text.strip().lower() == "true"
 
 
+def bare(query: str | None, custom_attributes: str) -> bool:
+    """Whether JSON shall be the probabilities alone, in label order: `answer=probabilities`.
+    Raises PayloadError for another form in the query; custom attributes may be the caller's own."""
+    if query is None:
+        return (_among("answer", custom_attributes) or "").lower() == "probabilities"
+    if query.strip().lower() != "probabilities":
+        raise PayloadError(f"answer={query[:40]!r}: expected probabilities")
+    return True
+
+
 def _among(name: str, custom_attributes: str) -> str | None:
     found = re.search(rf"(?:^|[\s,;&]){name}\s*=\s*([^\s,;&]*)", custom_attributes)
     return found[1] if found else None

@@ -44,6 +44,8 @@ class Request:
 
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set where the client no longer waits."""
+    label: int | None = None
+    """Whose map is asked for, of every image; none where it is None."""
 
     def __post_init__(self) -> None:
         self.answers = [None] * len(self.images)
@@ -95,13 +97,18 @@ class Batcher:
         self._closed: str | None = "no engine is ready"
 
     def classify(
-        self, images: list[Image], deadline: float, hung_up: threading.Event | None = None
+        self,
+        images: list[Image],
+        deadline: float,
+        hung_up: threading.Event | None = None,
+        label: int | None = None,
     ) -> list[Answer]:
-        """Blocks until every image has its answer, or raises BusyError: by the deadline.
+        """Blocks until every image has its answer, or raises BusyError: by the deadline. With
+        `label` the engine is asked for its map of each, too (see `serve.heat.explain`).
 
         Raises AbandonedError where `hung_up` is set meanwhile: what waits is not sent to an engine.
         """
-        request = Request(deadline, images)
+        request = Request(deadline, images, label=label)
         request.hung_up = hung_up or request.hung_up
         self._put(request)
         if not request.wait():
@@ -164,7 +171,7 @@ class Batcher:
                 self._count -= request.waiting
                 continue
             image = request.images[request.taken]
-            if batch and image.dtype != batch[0].image.dtype:
+            if batch and not _alike(image, request, batch[0]):
                 aside.append(request)
                 continue
             batch.append(Ticket(image, request, request.taken))
@@ -203,6 +210,12 @@ class Batcher:
             self._count = 0
         for request in turns:
             request.end(reason)
+
+
+def _alike(image: Image, request: Request, other: Ticket) -> bool:
+    """Whether they fit into one batch: of one type, and both with maps or both without."""
+    maps = (request.label is None) == (other.request.label is None)
+    return maps and image.dtype == other.image.dtype
 
 
 def resolve(tickets: list[Ticket], answers: Iterable[Answer]) -> None:

@@ -3,14 +3,18 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 
 from container.settings import networks
 from serve import accept, answer, attributes, payload, trace
 from serve.answer import Form, Outcome
 from serve.attributes import CUSTOM_ATTRIBUTES
-from serve.batcher import Batcher
+from serve.batcher import Answer
 from serve.entry import Entry
 from serve.front.received import Received
+from serve.heat import asked, overlay
+from serve.heat.explain import explain
+from serve.heat.grid import Heat
 from serve.readiness import READY
 from serve.refusal import AbandonedError, BusyError, PayloadError
 from serve.server import Server
@@ -34,7 +38,10 @@ def answer_to(
         raise BusyError(f"no engine is ready: {state.reason}", state=state.name)
     content_type = received.header("Content-Type")
     payload.check_type(content_type)
-    wanted = accept.choose(received.header("Accept"), settings.accept)
+    more = (accept.PNG,) if asked.wants_heat(query, custom_attributes) else ()
+    wanted = accept.choose(received.header("Accept"), settings.accept, more)
+    explained = asked.read(query, custom_attributes, model.labels, wanted)
+    bare = attributes.bare(query.get("answer"), custom_attributes)
     top_k = attributes.top_k(query.get("top_k"), custom_attributes, settings.top_k)
     trace.mark("read", received.whole)
     trace.mark("queue", received.taken)
@@ -44,9 +51,10 @@ def answer_to(
         settings.max_pixels,
         settings.item_limit,
         settings.allow_urls,
-        settings.lines_at_a_time if settings.is_batch else 0,
+        settings.lines_at_a_time if settings.is_batch and wanted != accept.PNG else 0,
     )
     outcomes: list[Outcome] = []
+    pictures: list[overlay.Picture] = []
     single = False
     for read in payload.pieces(body, content_type, rules):
         with _decoding(server, received):
@@ -56,14 +64,19 @@ def answer_to(
         if settings.allow_urls:
             items = gather(items, _fetcher(server, rules, received), received.deadline)
             trace.mark("read")
-        answered = _classify(entry.batcher, items, received)
+        answered = _classify(entry, items, received, explained)
         if (capture := server.watch.capture) is not None:
             capture.offer(entry.name, model.labels, body, single, items, answered)
+        if wanted == accept.PNG:
+            pictures += overlay.pictures(items, answered, model.preprocessing)
         outcomes += answered
     if not (settings.is_batch and payload.mimetype(content_type) == payload.JSON_LINES):
         answer.check(outcomes)  # a batch job wants a line for each line, also where all failed
-    form = Form(wanted, model.labels, top_k, single, model.thresholds)
-    data, mimetype = answer.encode(outcomes, form)
+    if wanted == accept.PNG:
+        data, mimetype = overlay.png(pictures), accept.PNG
+    else:
+        form = Form(wanted, model.labels, top_k, single, model.thresholds, bare)
+        data, mimetype = answer.encode(outcomes, form)
     trace.mark("encode")
     return data, mimetype
 
@@ -96,20 +109,33 @@ def _fetcher(
     return read
 
 
-def _classify(batcher: Batcher, items: list[payload.Item], received: Received) -> list[Outcome]:
+def _classify(
+    entry: Entry, items: list[payload.Item], received: Received, explained: asked.Asked | None
+) -> list[Outcome]:
     """An outcome for each item; only those that could be read are sent to the engine."""
     images = [item.image for item in items if item.image is not None]
-    answers = iter(batcher.classify(images, received.deadline, received.hung_up) if images else [])
+
+    def classify(some: list[payload.Image], label: int | None = None) -> list[Answer]:
+        return entry.batcher.classify(some, received.deadline, received.hung_up, label)
+
+    heats: Iterator[Heat | None] = repeat(None)
+    if not images:
+        answers: Iterator[Answer] = iter(())
+    elif explained is None:
+        answers = iter(classify(images))
+    else:
+        found = explain(images, len(entry.model.labels), explained, classify)
+        answers, heats = iter([row for row, _ in found]), iter([heat for _, heat in found])
     outcomes = []
     for item in items:
         if item.image is None:
             outcomes.append(Outcome(error=item.error, id=item.id))
             continue
-        given = next(answers)
+        given, heat = next(answers), next(heats)
         if isinstance(given, PayloadError):
             outcomes.append(Outcome(error=given, id=item.id))
         elif answer.is_distribution(given):
-            outcomes.append(Outcome(given, id=item.id))
+            outcomes.append(Outcome(given, id=item.id, heat=heat))
         else:
             error = PayloadError("the numbers are too large for the network; normalise them")
             outcomes.append(Outcome(error=error, id=item.id))

@@ -55,7 +55,8 @@ class Lanes:
     def _answer(self, lane: int, tickets: list[Ticket]) -> None:
         """Halves a batch that fails, until each guilty photo stands alone with its error."""
         try:
-            rows = self._child.classify([each.image for each in tickets], self._classes, lane)
+            images = [each.image for each in tickets]
+            rows = self._child.classify(images, self._classes, lane, labels(tickets))
         except BatchError as error:
             if len(tickets) == 1:
                 guilty = PayloadError(f"the model cannot classify this photo: {error}")
@@ -64,3 +65,9 @@ class Lanes:
             self._answer(lane, tickets[:middle])
             return self._answer(lane, tickets[middle:])
         return batching.resolve(tickets, rows)
+
+
+def labels(tickets: list[Ticket]) -> list[int] | None:
+    """Those whose maps a batch asks for; it asks for all or for none."""
+    asked = [each.request.label for each in tickets]
+    return None if asked[0] is None else [each for each in asked if each is not None]

@@ -59,14 +59,18 @@ class EngineProcess:
         return min(len(self._socks), self.loaded.streams if self.loaded else 1)
 
     def classify(
-        self, images: list[NDArray[Any]], classes: int, lane: int = 0
+        self,
+        images: list[NDArray[Any]],
+        classes: int,
+        lane: int = 0,
+        labels: list[int] | None = None,
     ) -> NDArray[np.float32]:
-        """Probabilities of images of one type. Raises EngineLostError, or BatchError where the
-        engine lives on and may be asked about a part of them."""
+        """Probabilities of images of one type; with `labels`, their maps behind them. Raises
+        EngineLostError, or BatchError where the engine lives on and may be asked about a part."""
         sock = self._socks[lane]
         try:
-            wire.send_batch(sock, images)
-            return wire.receive_answer(sock, len(images), classes)
+            wire.send_batch(sock, images, labels)
+            return wire.receive_answer(sock, len(images), classes, labels is not None)
         except TimeoutError:
             seconds = sock.gettimeout() or 0
             self._lose(f"the engine is stuck: no answer to a batch for {seconds:.0f} s")

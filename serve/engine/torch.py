@@ -63,6 +63,11 @@ class TorchEngine:
     def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         return self._classifier.classify(batch)
 
+    @property
+    def classifier(self) -> Classifier:
+        """What answers, for those who look into its network."""
+        return self._classifier
+
     def warm_up(self, count: int) -> float:
         """Seconds of the second of two batches; the first one pays for memory and kernels."""
         batch = np.zeros((count, self.image_size, self.image_size, 3), np.uint8)

@@ -13,6 +13,7 @@ from container.failure import Failure, ModelError, classify, reason
 from serve.engine import choice, wire
 from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter
 from serve.engine.soundness import Probe
+from serve.heat.engine import Maps
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -25,7 +26,7 @@ def run(orders: Orders) -> int:
     socks = [socket.socket(fileno=each) for each in orders.sockets]
     try:
         engine, seconds = _load(orders, reporter)
-        probe = Probe(engine)
+        probe, maps = Probe(engine), Maps(engine)
     except Exception as error:
         failure = _explain(error)
         # a model that does not fit stays so; memory or a device may be free later
@@ -36,18 +37,18 @@ def run(orders: Orders) -> int:
     note = getattr(engine, "note", "")  # of an engine that has measured
     reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, note))
     for sock in socks[1:streams]:
-        lane = (sock, engine, probe, orders.batch_images, reporter)
+        lane = (sock, maps, probe, orders.batch_images, reporter)
         threading.Thread(target=_lane, args=lane, daemon=True).start()
-    _lane(socks[0], engine, probe, orders.batch_images, reporter)
+    _lane(socks[0], maps, probe, orders.batch_images, reporter)
     return 0
 
 
 def _lane(
-    sock: socket.socket, engine: choice.Engine, probe: Probe, most: int, reporter: Reporter
+    sock: socket.socket, maps: Maps, probe: Probe, most: int, reporter: Reporter
 ) -> None:
     """Answers batches, until the server closes. A lane that cannot go on ends all of them."""
     try:
-        _answer(sock, engine, probe, most)
+        _answer(sock, maps, probe, most)
     except Exception as error:
         logging.exception("the engine cannot go on")
         reporter.failed(f"the engine failed: {type(error).__name__}: {error}", final=False)
@@ -93,14 +94,15 @@ def _beat(reporter: Reporter) -> None:
         time.sleep(BEAT_SECONDS)
 
 
-def _answer(sock: socket.socket, engine: choice.Engine, probe: Probe, most: int) -> None:
+def _answer(sock: socket.socket, maps: Maps, probe: Probe, most: int) -> None:
     """Raises the error after which the device may not be trusted."""
     while True:
-        batch = wire.receive_batch(sock, engine.image_size, most)
-        if batch is None:
+        received = wire.receive_batch(sock, maps.image_size, most)
+        if received is None:
             return
+        batch, labels = received
         try:
-            probabilities = engine.classify(batch)
+            rows = maps.classify(batch, labels)
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
             if not probe.sound_after(error, len(batch)):
@@ -110,4 +112,4 @@ def _answer(sock: socket.socket, engine: choice.Engine, probe: Probe, most: int)
             logging.error("a batch of %d failed", len(batch), exc_info=len(batch) == 1)
             wire.send_failure(sock, words, wire.REFUSED)
             continue
-        wire.send_answer(sock, probabilities)
+        wire.send_answer(sock, rows)

@@ -30,12 +30,32 @@ def test_a_batch_arrives_as_it_was_sent(
     made: wire.Array = np.random.default_rng(0).integers(0, 255, (count, *shape)).astype(dtype)
     sending = threading.Thread(target=wire.send_batch, args=(pair[0], list(made)))
     sending.start()
-    received = wire.receive_batch(pair[1], 16, count)
+    received, labels = wire.receive_batch(pair[1], 16, count)
     sending.join()
 
-    assert received is not None
+    assert labels is None
     assert received.dtype == dtype
     np.testing.assert_array_equal(received, made)
+
+
+def test_labels_whose_maps_are_asked_for_arrive_with_their_images(pair: Pair) -> None:
+    made = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
+    wire.send_batch(pair[0], list(made), [-1, 7])
+
+    received, labels = wire.receive_batch(pair[1], 16, 2)
+
+    np.testing.assert_array_equal(received, made)
+    assert labels.tolist() == [-1, 7]
+
+
+def test_maps_may_follow_probabilities_where_they_were_asked_for_only(pair: Pair) -> None:
+    made = np.random.default_rng(0).random((2, 3 + 16)).astype(np.float32)
+    wire.send_answer(pair[0], made)
+    wire.send_answer(pair[0], made)
+
+    np.testing.assert_array_equal(wire.receive_answer(pair[1], 2, 3, maps=True), made)
+    with pytest.raises(wire.WireError, match="header"):
+        wire.receive_answer(pair[1], 2, 3)
 
 
 def test_an_answer_arrives_as_it_was_sent(pair: Pair) -> None:

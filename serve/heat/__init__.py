@@ -1,0 +1,1 @@
+"""Where in a photo a label was seen: maps out of the engine, or by covering parts of the photo."""
