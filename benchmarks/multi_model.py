@@ -1,6 +1,6 @@
 """A server of many models under random traffic: what a hot answer takes, and what a cold one.
 
-    python -m benchmarks.multi_model [--models 50] [--memory-mib 2000] [--out FILE]
+    python -m benchmarks.multi_model [--models 50] [--memory-mib 1000] [--out FILE]
 
 The client does what the platform does: a model that is not loaded is loaded, and where the server
 answers 507 what it names is unloaded first. Requests come from a few threads; models are chosen by
@@ -153,7 +153,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=224, help="default 224")
     parser.add_argument("--models", type=int, default=50, help="default 50")
     parser.add_argument(
-        "--memory-mib", type=int, default=2000, help="of all loaded models; default 2000"
+        "--memory-mib", type=int, default=1000, help="of all loaded models; default 1000"
     )
     parser.add_argument("--requests", type=int, default=1000, help="default 1000")
     parser.add_argument("--concurrency", type=int, default=2, help="clients; default 2")

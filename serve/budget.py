@@ -25,12 +25,10 @@ SHARED_MIB = {TORCH: 260, OPENVINO: 65}
 FACTOR = {TORCH: 2.5, OPENVINO: 3.0}
 """Bytes of memory for a byte of weights: file and tensors at once, then activations."""
 
-PHOTOS_SHARE = 8
+PHOTOS_SHARE = 4
 """At most this part of the memory is kept for photos in hand."""
 UNBOUNDED = 1 << 60
 """Where nothing tells what there is."""
-BYTES_PER_PIXEL = 4
-"""Of a decoded photo: three, and the decoder's own rows."""
 
 
 @dataclass(frozen=True)

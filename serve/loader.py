@@ -19,7 +19,7 @@ from serve import budget, entry, place
 from serve.budget import Budget, Holding, Verdict
 from serve.engine import memory
 from serve.model import Model
-from serve.plan import Plan
+from serve.plan import BYTES_PER_PIXEL, Plan
 from serve.refusal import BrokenError, BusyError, Refusal, ShortageError
 from serve.registry import GOING_SECONDS, UP, Registry, Slot
 from serve.watch import Watch
@@ -42,7 +42,7 @@ class Loader:
     ) -> None:
         self._settings, self._plan, self._models = settings, plan, models
         self._registry, self._watch = registry, watch
-        photos = plan.decoding * settings.max_pixels * budget.BYTES_PER_PIXEL
+        photos = plan.decoding * settings.max_pixels * BYTES_PER_PIXEL
         self._budget = Budget(settings.models_memory_mib * MIB, photos)
         # imports and warming up take all processors: more at a time would only all be late
         self._turns = threading.BoundedSemaphore(max(LEAST_TURNS, plan.processors))

@@ -1,5 +1,6 @@
 """The engine's side: load, report, answer batches, and be gone as soon as the server is gone."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -7,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 from artifact.archive import ArtifactError
 from container.failure import Failure, ModelError, classify, reason
@@ -17,6 +19,10 @@ from serve.heat.engine import Maps
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+
+FIRST_TO_GO, NEXT_TO_GO = 800, 300
+"""Of 1,000, to the kernel where memory runs out: an engine that loads goes before one that answers,
+and both before the server, which has more than one model or starts the one again."""
 
 
 def run(orders: Orders) -> int:
@@ -33,6 +39,7 @@ def run(orders: Orders) -> int:
         reporter.failed(reason(failure, error), final=isinstance(failure, ModelError))
         return 1
     threading.Thread(target=_beat, args=(reporter,), daemon=True).start()
+    _offer(NEXT_TO_GO)
     streams = min(len(socks), engine.streams)
     note = getattr(engine, "note", "")  # of an engine that has measured
     reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, note))
@@ -58,12 +65,18 @@ def _lane(
 def _settle_in() -> None:
     """Named in `ps`; killed with its parent even while stopped, when no thread of ours can act."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
+    _offer(FIRST_TO_GO)
     try:
         libc = ctypes.CDLL(None)
         libc.prctl(PR_SET_NAME, b"engine", 0, 0, 0)
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     except (OSError, AttributeError):  # not on macOS
         return
+
+
+def _offer(score: int) -> None:
+    with contextlib.suppress(OSError):  # not on macOS; refused where somebody set more
+        Path("/proc/self/oom_score_adj").write_text(str(score))
 
 
 def _watch(lifeline: int) -> None:

@@ -220,6 +220,18 @@ def test_a_dead_engine_costs_its_own_model_only(models: Models) -> None:
     assert models.names() == ["ant", "bee"]
 
 
+def test_where_memory_runs_out_the_kernel_takes_an_engine_before_the_server(
+    models: Models,
+) -> None:
+    def score(process: psutil.Process) -> int:
+        return int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
+
+    models.load("ant")
+    (engine,), server = models.engines(), models.server.worker()
+
+    assert score(engine) > score(server)
+
+
 def test_an_unload_under_load_breaks_no_request(models: Models) -> None:
     models.load("ant")
     statuses: list[int] = []

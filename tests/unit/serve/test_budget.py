@@ -57,12 +57,12 @@ def test_a_limit_of_all_models_counts_what_they_hold_and_share() -> None:
     assert limited.weigh(SMALL, there).free == (400 - SHARED_MIB[OPENVINO] - 120 - 100) * MIB
 
 
-def test_photos_in_hand_keep_their_part_and_no_more_than_an_eighth() -> None:
+def test_photos_in_hand_keep_their_part_and_no_more_than_a_quarter() -> None:
     def free(photos: int) -> int:
         room = Room(1000 * MIB, 0)
         return Budget(0, photos * MIB, lambda: room).weigh(SMALL, []).free // MIB
 
-    assert (free(40), free(10_000)) == (960, 875)
+    assert (free(40), free(10_000)) == (960, 750)
 
 
 @pytest.mark.parametrize(
