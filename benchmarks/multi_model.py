@@ -25,7 +25,8 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from benchmarks import load, model, photos, result, servers, setting
+from bench.load import distinct
+from benchmarks import model, photos, result, servers, setting
 from benchmarks.servers import OURS, Place
 
 TIMEOUT_SECONDS = 120
@@ -173,7 +174,7 @@ def measure(
     asked = draw.choices(names, weights, k=options.requests)
     files = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
     # every body is different, so that no cache can answer it
-    sent = [load.distinct(photo, str(at)) for at, photo in zip(range(len(asked)), cycle(files))]
+    sent = [distinct(photo, str(at)) for at, photo in zip(range(len(asked)), cycle(files))]
     seen, count = Seen(), options.concurrency
     clients = [
         Client(port, base, iter(sent[at::count]), asked[at::count], seen) for at in range(count)
