@@ -263,8 +263,11 @@ def test_trials_of_an_earlier_search_are_learned_from(tree, tmp_path):
     assert [row["parent"] for row in rows(later)].count("first") == 2
 
 
-def test_a_head_only_sweep_shares_the_features(tree):
-    static = {**QUICK, "fine_tune": "head", "network": "resnet18", "image_size": "64"}
+def test_a_head_only_sweep_shares_the_features_and_ends_in_one_engine(tree):
+    static = {
+        **QUICK, "fine_tune": "head", "network": "resnet18", "image_size": "64",
+        "compile_engine": "auto",
+    }  # fmt: skip
 
     done = tune(tree, request(trials=2, static=static))
 
@@ -272,3 +275,6 @@ def test_a_head_only_sweep_shares_the_features(tree):
     logs = [path.read_text() for path in sorted(folder(tree, "trials").glob("*/log.txt"))]
     computed = [re.search(r"features: 33 rows of \d+ numbers, (\d+) computed", log) for log in logs]
     assert [int(found.group(1)) for found in computed] == [33, 0]
+    assert all("compiled engine: none, this is a search's trial" in log for log in logs)
+    assert done.stdout.count("compiled engine: converted in") == 1
+    assert tree.description["compiled"]["precision"] == "int8"

@@ -20,6 +20,8 @@ LEAST_SECONDS = 600.0
 FACTOR = 20
 """So many times its budget an engine may take in all, on a machine that others load too."""
 POLL_SECONDS = 0.5
+LAST_SECONDS = 30.0
+"""For a process to end that has nothing more to say."""
 LAST_WORDS = 2000
 
 
@@ -63,6 +65,7 @@ def _heard(
                 continue
             data = os.read(process.stdout.fileno(), 65536)
             if not data:
+                process.wait(LAST_SECONDS)
                 break
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
@@ -74,6 +77,8 @@ def _heard(
                     return made
                 else:
                     why = message["unfit"]
+    except subprocess.TimeoutExpired:
+        why = "it did not end"
     finally:
         process.kill()
         process.stdout.close()
