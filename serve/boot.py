@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from artifact import archive
-from container import last_words, log, opt_ml, resources
+from container import last_words, log, malloc, opt_ml, resources
 from container.failure import Failure, classify, reason
 from container.opt_ml import Paths
 from container.settings import Settings
@@ -28,6 +28,7 @@ def create_app() -> Any:
     paths = Paths(opt_ml.base())
     try:
         _begin(settings, paths)
+        malloc.return_large_blocks()
         from serve import app, record, server
 
         made = server.start(settings, paths)

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from PIL import Image
 
 from local_test import batch_transform
 from tests import make, serving
@@ -88,6 +90,20 @@ def test_a_large_body_takes_little_more_memory_than_itself(batch: Server) -> Non
     assert answer.status_code == 200
     assert len(answer.text.splitlines()) == 4 * BODY_MIB
     assert peak(worker) - before < (1.5 * BODY_MIB + 40) * MIB
+
+
+def test_memory_of_a_large_photo_is_returned_whichever_thread_decodes_it(batch: Server) -> None:
+    photo = make.encode(Image.new("RGBA", (3000, 3000), (9, 9, 200, 99)), "PNG", compress_level=1)
+    worker = batch.worker()
+    batch.invoke(PHOTOS[0])
+    before = worker.memory_info().rss
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: batch.invoke(photo), range(6)))
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+    # one photo alone takes 78 MB while it is decoded
+    assert worker.memory_info().rss - before < 40 * MIB
 
 
 def peak(process: psutil.Process) -> int:
