@@ -73,6 +73,29 @@ def test_a_chosen_photo_is_answered_as_the_server_answers_it(seen: Seen, paged: 
     assert seen.broken_images() == []
 
 
+def test_a_heat_map_lies_over_the_square_that_the_network_saw(seen: Seen) -> None:
+    wide = {**PHOTO, "name": "wide.jpg", "buffer": make.encode(make.picture(200, 100), "JPEG")}
+    seen.page.get_by_label("Heat map").check()
+    seen.page.get_by_label("Choose photos").set_input_files([wide])
+    answer = seen.page.get_by_role("article", name="wide.jpg")
+    label = answer.get_by_role("listitem").first.locator("span").first
+    label.wait_for()
+    drawn = answer.get_by_role("img", name=f"heat map for {label.inner_text()}")
+    photo, map = answer.locator("img").bounding_box(), drawn.bounding_box()
+    pixels = drawn.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+
+    assert photo
+    assert map
+    assert map["width"] == pytest.approx(map["height"], abs=1)
+    assert map["height"] == pytest.approx(photo["height"], abs=1)
+    assert map["x"] - photo["x"] == pytest.approx((photo["width"] - map["width"]) / 2, abs=1)
+    assert map["y"] == pytest.approx(photo["y"], abs=1)
+    assert len(set(pixels[3::4])) > 1  # a map that is the same everywhere would tell nothing
+    assert f"Red: what speaks for {label.inner_text()}" in answer.inner_text()
+
+
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_photo_may_be_dropped_or_pasted(seen: Seen, way: str) -> None:
     data = base64.b64encode(make.photo("PNG")).decode()

@@ -81,7 +81,7 @@ def test_the_platforms_folder_is_known_in_one_place():
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("serve.app", {"torch", "torchvision", "smdebug", "matplotlib", "prometheus_client"}),
+        ("serve.app", {"torch", "torchvision", "smdebug", "prometheus_client", "pages"}),
         ("serve.boot", {"torch", "flask", "numpy", "PIL"}),
         ("serve.engine.choice", {"torch", "openvino", "PIL"}),
         ("container.supervisor", {"torch", "numpy", "PIL"}),
