@@ -49,24 +49,21 @@ class TorchEngine:
         self.streams = 1  # its threads, or the device, are busy with one batch
         classifier = Classifier(model_dir, device, chosen)
         self.image_size = classifier.description.preprocessing.image_size
-        self._classifier: Classifier | Captured = classifier
+        self.classifier = classifier
+        """For those who look into its network."""
+        self._answering: Classifier | Captured = classifier
         if device == "cuda":
             self._capture(classifier, most)
 
     def _capture(self, classifier: Classifier, most: int) -> None:
         try:
-            self._classifier = Captured(classifier, most)
+            self._answering = Captured(classifier, most)
         except RuntimeError as error:  # a network that asks the processor, or no memory for it
             first = str(error).splitlines()[0][:200]
             self.note = "; ".join(filter(None, [self.note, f"no graphs: {first}"]))
 
     def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        return self._classifier.classify(batch)
-
-    @property
-    def classifier(self) -> Classifier:
-        """What answers, for those who look into its network."""
-        return self._classifier
+        return self._answering.classify(batch)
 
     def warm_up(self, count: int) -> float:
         """Seconds of the second of two batches; the first one pays for memory and kernels."""

@@ -50,9 +50,7 @@ def run(orders: Orders) -> int:
     return 0
 
 
-def _lane(
-    sock: socket.socket, maps: Maps, probe: Probe, most: int, reporter: Reporter
-) -> None:
+def _lane(sock: socket.socket, maps: Maps, probe: Probe, most: int, reporter: Reporter) -> None:
     """Answers batches, until the server closes. A lane that cannot go on ends all of them."""
     try:
         _answer(sock, maps, probe, most)
