@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from artifact import archive, preprocess
 from artifact.preprocess import Preprocessing
 from bench.load import distinct
+from container import resources
+from serve.engine import choice
+from serve.engine.control import Orders
 
 BATCH = 8
 WARM_UP_SECONDS = 2.0
@@ -53,18 +56,12 @@ class Photos:
 
 
 def engine(folder: Path, threads: int) -> Engine:
-    """As the server loads it: the compiled one where the artifact has it, else torch's."""
-    if getattr(archive.read_description(folder), "compiled", None):
-        from artifact.compiled import CompiledClassifier
-
-        return CompiledClassifier(folder, threads)
-    import torch
-
-    from artifact.inference import Classifier
-    from serve.engine.torch import choose_precision
-
-    torch.set_num_threads(threads)
-    return Classifier(folder, precision=choose_precision("auto", "cpu"))
+    """As the server loads it: on a GPU where there is one, the compiled one where the artifact has
+    it, else torch's. No process is started, so that nothing is behind the descriptors."""
+    device = "cuda" if resources.gpu_count() else "cpu"
+    return choice.load(
+        Orders([0], 0, 0, str(folder), device, "auto", threads, BATCH), lambda text: None
+    )
 
 
 def in_turns(engines: list[Engine], photos: Photos, until: float) -> int:
@@ -130,6 +127,8 @@ def run(model: Path, folder: Path, seconds: float) -> dict[str, float]:
     processors = len(os.sched_getaffinity(0))
     whole = [engine(found, processors)]
     seen = {name: measure(WAYS[name], whole, photos, seconds) for name in ("in turns", "beside")}
+    if resources.gpu_count():
+        return seen  # one engine a GPU: photo by photo on several would share it
     parts = [engine(found, 1) for _ in range(processors)]
     return {**seen, "each alone": measure(each_alone, parts, photos, seconds)}
 
