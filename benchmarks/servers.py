@@ -40,7 +40,8 @@ PEERS_PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
 BATCH = 8
 """Photos that LitServe and TorchServe may put together, as many as ours by default."""
 BATCH_MS = {LITSERVE: 0, TORCHSERVE: 5}
-"""How long they wait for more: LitServe's default, and TorchServe's least that made batches."""
+"""How long they wait for more: LitServe takes what is there, which is its default; TorchServe waits
+for a batch, and 5 ms are little beside what a photo takes."""
 
 MEMORY = "sum over the server's processes of each one's peak resident memory (VmHWM)"
 # a page that two processes share counts twice; in return, measuring does not disturb the server
@@ -63,8 +64,8 @@ class Place:
     settings: dict[str, str] = field(default_factory=dict)
 
     def workers_of(self, name: str) -> int:
-        """Flask has gunicorn's default; the others a process a processor, which was measured to be
-        their best on 2: decoding and arithmetic of one thread each wait for nobody."""
+        """Flask has gunicorn's default; the others a process a processor with one thread each, as
+        both decode in the process that computes: one decodes while another computes."""
         default = 1 if name == FLASK else len(os.sched_getaffinity(0))
         return self.workers.get(name, default)
 
