@@ -5,6 +5,7 @@ Threads beyond it are throttled by the kernel, all of them together and for whol
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from container import resources
 from container.settings import Settings
@@ -41,17 +42,17 @@ class Plan:
     """Bodies that are decoded at a time."""
 
     @classmethod
-    def make(cls, settings: Settings, gpus: int) -> "Plan":
-        processors, engines = resources.cpu_count(), max(1, gpus)
+    def make(cls, settings: Settings, gpus: int, root: Path = Path("/")) -> "Plan":
+        processors, engines = resources.cpu_count(root), max(1, gpus)
         threads = settings.engine_threads or max(1, processors // engines)
         planned = 1 if gpus else max(1, threads // THREADS_PER_STREAM)
         return cls(
             processors=processors,
-            quota=resources.cpu_quota(),
+            quota=resources.cpu_quota(root),
             engines=engines,
             streams=min(settings.engine_streams or planned, threads),
             threads=threads,
-            decoding=decoding_places(processors, settings.max_pixels, resources.memory().limit),
+            decoding=decoding_places(processors, settings.max_pixels, resources.memory(root).limit),
         )
 
     def line(self, settings: Settings) -> str:
