@@ -29,7 +29,7 @@ def name_of(value: object) -> str:
 
 
 def _plain(character: str) -> bool:
-    return character not in "/\\?#%" and unicodedata.category(character)[0] not in "ZC"
+    return character != "/" and unicodedata.category(character)[0] not in "ZC"
 
 
 def folder_of(url: object, models: Path) -> Path:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -137,6 +138,16 @@ def test_models_load_side_by_side_and_a_name_is_taken_once(models: Models) -> No
     assert len({engine.pid for engine in models.engines()}) == 3
     assert models.names() == ["ant", "bee", "cat"]
     assert [models.invoke(name).status_code for name in NAMES] == [200, 200, 200, 404]
+
+
+def test_a_name_is_any_word_of_the_platforms(models: Models) -> None:
+    name = "8f3c?a=1&b#ü%2F"
+    loaded = models.load(name, models.url("ant"))
+    escaped = quote(name, safe="")
+
+    assert (loaded.status_code, models.names()) == (200, [name])
+    assert models.invoke(escaped).status_code == 200
+    assert models.unload(escaped).status_code == 200
 
 
 def test_pages_follow_each_other_while_models_come_and_go(models: Models) -> None:
