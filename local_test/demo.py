@@ -43,6 +43,10 @@ SMALL = {
 """A small network learns a small set from scratch in a minute, with no weights to download."""
 
 
+SHOWN_SETTINGS = {"PAGE": "true", "METRICS_RECORD_SECONDS": "0"}
+"""The page for people; no records for machines among what they read."""
+
+
 def main() -> int:
     options = parse()
     base = options.base.resolve()
@@ -113,8 +117,8 @@ def program(word: str, base: Path, data: Path, image: str | None, port: int = 0)
         return [sys.executable, "-m", "container.entrypoint", word]
     mounts = ["-v", f"{base}:/opt/ml", "-v", f"{data}:/opt/ml/input/data/training:ro"]
     if word == "serve":
-        mounts = ["-v", f"{base / 'model'}:/opt/ml/model:ro", "-p", f"127.0.0.1:{port}:8080",
-                  "-e", "PAGE=true"]  # fmt: skip
+        mounts = ["-v", f"{base / 'model'}:/opt/ml/model:ro", "-p", f"127.0.0.1:{port}:8080"]
+        mounts += [f"--env={name}={value}" for name, value in SHOWN_SETTINGS.items()]
     user = f"{os.getuid()}:{os.getgid()}"
     return ["docker", "run", "--rm", "--init=false", "--user", user, *mounts, image, word]
 
@@ -123,7 +127,7 @@ def environment(base: Path, port: int = 0) -> dict[str, str]:
     mine = {
         "SAGEMAKER_BASE_DIR": str(base),
         "SAGEMAKER_BIND_TO_PORT": str(port),
-        "PAGE": "true",
+        **SHOWN_SETTINGS,
     }
     return {**os.environ, **mine, "PYTHONPATH": str(PROJECT)}
 
