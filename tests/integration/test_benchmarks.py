@@ -53,6 +53,17 @@ def test_profiler_ends_with_its_ratio_and_the_cost_of_its_parts():
     assert all(value > 0 for value in result["parts"].values())
 
 
+def test_overload_ends_with_goodput_beside_the_peak_and_what_ping_took():
+    result = last_line(run("overload", *TINY, "--seconds", "1", "--rounds", "1"))
+
+    assert result["benchmark"] == "overload"
+    assert result["setting"].keys() >= SETTING
+    assert result["statuses"].keys() <= {"200", "503"}
+    assert result["goodput_images_per_second"] > 0
+    assert result["asked_per_second"] > result["peak_images_per_second"] > 0
+    assert result["pings"] > 0
+
+
 def test_observe_ends_with_its_ratio_and_what_scrapes_cost():
     result = last_line(run("observe", "--requests", "40", "--models", "2"))
 
