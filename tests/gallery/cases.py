@@ -30,7 +30,7 @@ CASES = (
     Case("unchanged_tensor", "still", "the same photos in every step, learning rate 1e-12", 2),
     Case("tensor_variance", "huge", "weights 30 times the usual", 0, {"max_threshold": "2"}),
     Case("loss_not_decreasing", "still", "learning rate 1e-12", 60),
-    Case("learning_rate_too_high", "fast", "a head at learning rate 30, photos that are hard to tell apart", 8),
+    Case("learning_rate_too_high", "fast", "a head at learning rate 30 on blurred classes", 8),
     Case("head_not_learning", "cut", "the head is frozen in place of the backbone", 4),
     Case("overfit", "heart", "photos of noise, learned by heart", 80),
     Case("overtraining", "heart", "the same, 16 times over", 108),
@@ -39,7 +39,7 @@ CASES = (
     Case("check_input_images", "raw", "pixels from 0 to 255", 45),
     Case("input_not_normalised", "raw", "pixels from 0 to 255", 0),
     Case("label_leakage", "twins", "photos of training are evaluated", 23, at_end=True),
-    Case("similar_across_runs", "fast", "more noise in the photos than the job compared with has", 1),
+    Case("similar_across_runs", "fast", "noisier photos than those of the job compared with", 1),
     Case("stalled_training_rule", "asleep", "a step that takes 4 s", 5, {"threshold": "3"}),
 )  # fmt: skip
 
