@@ -29,9 +29,17 @@ def make_wheel(folder: Path, name: str, version: str) -> None:
 
 @pytest.fixture
 def context(tmp_path):
+    # all of it: the builder makes the stages before the one that is asked for, too, and has them
+    # already where the files are those of the image
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in (line[1:] for line in lines if line.startswith("!")):
+        if (ROOT / name).is_dir() and name != "torch-index":
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        elif (ROOT / name).is_file():
+            shutil.copy(ROOT / name, tmp_path)
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "container", tmp_path / "container")
     (tmp_path / "torch-index").mkdir()
     make_wheel(tmp_path / "torch-index", "torch", "2.14.1+cpu")
     make_wheel(tmp_path / "torch-index", "torchvision", "0.29.1+cpu")

@@ -124,15 +124,16 @@ def test_a_diverged_trial_is_pruned(tree):
 
 
 def test_a_failed_trial_says_why_and_the_others_go_on(tree):
-    ranges = {"CategoricalParameterRanges": [{"Name": "epochs", "Values": ["1", "3"]}]}
-    static = {**without("epochs"), "warmup_epochs": "2"}
+    ranges = {"CategoricalParameterRanges": [
+        {"Name": "warmup_epochs", "Values": ["0", "2"]}, {"Name": "epochs", "Values": ["2", "1"]},
+    ]}  # fmt: skip
 
-    done = tune(tree, request(trials=2, ranges=ranges, strategy="Grid", static=static))
+    done = tune(tree, request(trials=4, ranges=ranges, strategy="Grid", static=without("epochs")))
 
     assert done.returncode == 0, done.stdout + done.stderr
     failed = [row for row in rows(tree) if row["state"] == "fail"]
-    assert [row["epochs"] for row in failed] == ["1"]
-    assert len(rows(tree)) == 2
+    assert [(row["warmup_epochs"], row["epochs"]) for row in failed] == [("2", "1")]
+    assert len(rows(tree)) == 4
     assert re.search(
         r"\(hyperparameter: 1 mistake: warmup_epochs=2.*: expected at most epochs=1", done.stdout
     )
