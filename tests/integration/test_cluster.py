@@ -22,8 +22,8 @@ from tests.tree import COLOURS, ROOT, Tree
 HEAD = {
     # frozen normalisation: the parts of an update do not depend on how it is cut; and in bfloat16
     # their sums do, where a processor has it
-    "precision": "float32", "fine_tune": "head", "hidden_units": "[16]", "epochs": "20", "batch_size": "4",
-    "augmentation": "strong", "feature_cache": "false", "log_interval": "5",
+    "precision": "float32", "fine_tune": "head", "hidden_units": "[16]", "epochs": "20",
+    "batch_size": "4", "augmentation": "strong", "feature_cache": "false", "log_interval": "5",
 }  # fmt: skip
 RESUMED = [HEAD, {**HEAD, "fine_tune": "all"}][: 2 if os.environ.get("SOAK") == "1" else 1]
 ENDLESS = {"epochs": "100000", "batch_size": "8", "log_interval": "5"}
