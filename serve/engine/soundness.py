@@ -4,6 +4,7 @@ A photo whose numbers break the network leaves the engine as good as before. A G
 assertion answers nothing any more, and a device that is out of memory may have room for half.
 """
 
+import logging
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,5 +43,6 @@ class Probe:
         try:
             answer = self._engine.classify(self._blank)
         except Exception:
+            logging.exception("after that failure a blank photo cannot be classified either")
             return False
         return bool(np.abs(answer - self._answer).max() <= TOLERANCE)
