@@ -21,6 +21,7 @@ try:
         from smdebug.core.collection_manager import CollectionManager
         from smdebug.core.index_reader import LocalIndexReader
         from smdebug.core.locations import IndexFileLocationUtils
+        from smdebug.core.tfrecord.record_writer import masked_crc32c
         from smdebug.core.utils import parse_worker_name_from_file
         from smdebug.exceptions import (
             RuleEvaluationConditionMet,
@@ -37,5 +38,5 @@ finally:
 __all__ = [
     "CollectionManager", "IndexFileLocationUtils", "LocalIndexReader",
     "LocalTrial", "Rule", "RuleEvaluationConditionMet", "SMDebugError", "TensorUnavailableForStep",
-    "Trial", "parse_worker_name_from_file",
+    "Trial", "masked_crc32c", "parse_worker_name_from_file",
 ]  # fmt: skip

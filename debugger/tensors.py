@@ -8,11 +8,13 @@ stays in memory for a whole job is smdebug's index, a few hundred bytes per save
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from debugger import stored
 from debugger.reader import (
     CollectionManager,
     IndexFileLocationUtils,
@@ -98,6 +100,9 @@ class Reader(LocalIndexReader):  # type: ignore[misc]
         try:
             if not os.path.isfile(where.event_file_name):
                 raise FileNotFoundError("the file is missing")
+            with suppress(stored.UnusualError):
+                start, length = int(where.start_idx), int(where.length)
+                return stored.read(where.event_file_name, start, length)
             return np.asarray(super().fetch_tensor_value(where))
         except Exception as error:  # a damaged file raises whatever its bytes lead to
             file = os.path.basename(where.event_file_name)
