@@ -10,6 +10,7 @@ Exit code: 0 no issue, 3 an issue was found, 2 bad arguments or nothing to read.
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from container import opt_ml
@@ -17,6 +18,7 @@ from debugger.rules import asked
 from debugger.rules.asked import Asked, RuleRequestError
 
 FOUND, WRONG = 3, 2
+Bring = Callable[[str], Path]
 
 
 def main(arguments: list[str]) -> int:
@@ -44,14 +46,17 @@ def main(arguments: list[str]) -> int:
             more = fetch.unpack_below(folder, Path(scratch), _say)
         elif not chosen.out:
             out = folder / "output" / "data"
-        return _diagnose(folder, rules, not chosen.rules, out, more)
+        bring = fetch.others(Path(scratch), _say)
+        return _diagnose(folder, rules, not chosen.rules, out, more, bring)
 
 
-def _diagnose(folder: Path, rules: list[Asked], profiler: bool, out: Path, more: list[Path]) -> int:
+def _diagnose(
+    folder: Path, rules: list[Asked], profiler: bool, out: Path, more: list[Path], bring: Bring
+) -> int:
     from debugger import diagnose
 
     try:
-        made = diagnose.diagnose(folder, rules, profiler, more)
+        made = diagnose.diagnose(folder, rules, profiler, more, bring)
     except (diagnose.NothingToReadError, RuleRequestError) as error:
         return _refuse(str(error))
     print(diagnose.table(made.verdicts))

@@ -51,11 +51,12 @@ def ordered(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def diagnose(
-    folder: Path, rules: list[Asked], profiler: bool = True, more: Sequence[Path] = ()
-) -> Diagnosis:
-    """`profiler`: its rules, too; `more`: other folders of the same job. Raises NothingToReadError
-    where the folder is missing, empty or damaged beyond use, and RuleRequestError where a rule
-    cannot be made."""
+    folder: Path, rules: list[Asked], profiler: bool = True, more: Sequence[Path] = (),
+    bring: walk.Bring = Path,
+) -> Diagnosis:  # fmt: skip
+    """`profiler`: its rules, too; `more`: other folders of the same job; `bring`: the folder of
+    another job that a rule names. Raises NothingToReadError where the folder is missing, empty or
+    damaged beyond use, and RuleRequestError where a rule cannot be made."""
     if not folder.is_dir():
         raise NothingToReadError(f"{folder}: no such folder")
     found = evidences.find(folder, *more)
@@ -77,7 +78,7 @@ def diagnose(
         notes.append(f"{others} other folders of tensors are not looked at: name one of them")
     if trial is None:
         trial = tensors.Nothing(folder)
-    verdicts = walk.run(trial, rules, found)
+    verdicts = walk.run(trial, rules, found, bring)
     measured = Measured()
     if found.profiler:
         measured = read.read(found.profiler[0])

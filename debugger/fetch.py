@@ -67,6 +67,23 @@ def fetch(place: str, folder: Path, say: Callable[[str], None]) -> Path:
     return folder
 
 
+def others(scratch: Path, say: Callable[[str], None]) -> Callable[[str], Path]:
+    """What turns the place of another job that a rule names, a folder or an S3 prefix, into a
+    folder; raises FetchError."""
+    brought: dict[str, Path] = {}
+
+    def bring(place: str) -> Path:
+        if not is_s3(place):
+            return Path(place)
+        if place not in brought:
+            folder = scratch / f"other-{len(brought)}"
+            folder.mkdir()
+            brought[place] = fetch(place, folder, say)
+        return brought[place]
+
+    return bring
+
+
 def unpack_below(folder: Path, scratch: Path, say: Callable[[str], None]) -> list[Path]:
     """The archives of job outputs in a folder, each unpacked into one of its own in `scratch`; what
     lies unpacked beside its archive is not unpacked again."""

@@ -15,6 +15,7 @@ import json
 import os
 import select
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,7 +34,8 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what rules print is no answer
     request = json.loads(os.fdopen(os.dup(0), "rb", buffering=0).readline())
     try:
-        _run(request, answers)
+        with tempfile.TemporaryDirectory(prefix="rules-") as scratch:
+            _run(request, answers, Path(scratch))
     except BrokenPipeError:
         return 0  # training is dead: nobody listens
     except Exception as error:
@@ -42,8 +44,8 @@ def main() -> int:
     return 0
 
 
-def _run(request: dict[str, Any], answers: TextIO) -> None:
-    from debugger import evidence, tensors, walk
+def _run(request: dict[str, Any], answers: TextIO, scratch: Path) -> None:
+    from debugger import evidence, fetch, tensors, walk
     from debugger.rules.asked import Asked
     from debugger.verdict import Verdict
 
@@ -59,12 +61,14 @@ def _run(request: dict[str, Any], answers: TextIO) -> None:
             "verdict": plain(verdict.as_dict()),
         })  # fmt: skip
 
+    bring = fetch.others(scratch, lambda words: print(words, flush=True))
     made: walk.Walk | None = None
     over = False
     while True:
         began = time.process_time()
         if made is None and any(folder.glob("collections/*/worker_*_collections.json")):
-            made = walk.Walk(tensors.Tensors(folder, finished=over), rules, known, strict=False)
+            trial = tensors.Tensors(folder, finished=over)
+            made = walk.Walk(trial, rules, known, strict=False, bring=bring)
         if made is not None:
             made.trial.update(over)
             made.on(fired, None if over else _pause)
@@ -74,7 +78,7 @@ def _run(request: dict[str, Any], answers: TextIO) -> None:
         spent = time.process_time() - began
         over = _ended(max(POLL_SECONDS, spent / SHARE - spent))
     if made is None:
-        made = walk.Walk(tensors.Nothing(folder), rules, known, strict=False)
+        made = walk.Walk(tensors.Nothing(folder), rules, known, strict=False, bring=bring)
     left = evidence.find(Path(request["output"]))
     for running in made.running:
         if running.rule is None:

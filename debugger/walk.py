@@ -26,6 +26,8 @@ from debugger.verdict import MOST_NAMED, Status, Sureness, Verdict
 
 Fired = Callable[[Asked, int, Verdict], None]
 """Told of the first fire of each rule: the step, and the verdict by then."""
+Bring = Callable[[str], Path]
+"""The folder of another job that a rule names; raises ValueError or OSError."""
 
 
 @dataclass
@@ -51,9 +53,10 @@ class Walk:
     cannot be made; where `strict` is false that is an error of that rule, and the others go on."""
 
     def __init__(
-        self, trial: Any, rules: Iterable[Asked], evidence: Evidence, strict: bool = True
-    ) -> None:
-        self.trial, self.evidence = trial, evidence
+        self, trial: Any, rules: Iterable[Asked], evidence: Evidence, strict: bool = True,
+        bring: Bring = Path,
+    ) -> None:  # fmt: skip
+        self.trial, self.evidence, self._bring = trial, evidence, bring
         self._done: set[int] = set()
         self.running, mistakes = [], []
         for each in rules:
@@ -68,7 +71,7 @@ class Walk:
     def _make(self, each: Asked) -> Any:
         named = each.parameters.get("other_trials")
         words = named.split(",") if isinstance(named, str) else list(named or [])
-        others = [tensors.Tensors(_tensors_below(Path(str(word).strip()))) for word in words]
+        others = [tensors.Tensors(_tensors_below(self._bring(str(word).strip()))) for word in words]
         with _to_stderr():
             rule = asked.make(each, self.trial, others or None)
         if isinstance(rule, TensorRule):
@@ -177,8 +180,10 @@ def _to_stderr() -> Any:
         yield
 
 
-def run(trial: Any, rules: Iterable[Asked], evidence: Evidence) -> list[Verdict]:
+def run(
+    trial: Any, rules: Iterable[Asked], evidence: Evidence, bring: Bring = Path
+) -> list[Verdict]:
     """All steps there are, and the verdicts."""
-    walk = Walk(trial, rules, evidence)
+    walk = Walk(trial, rules, evidence, bring=bring)
     walk.on()
     return walk.verdicts()

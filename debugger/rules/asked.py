@@ -130,7 +130,7 @@ def _true(value: Any) -> bool:
 
 def _compact(text: str) -> tuple[str, dict[str, Any]]:
     """`name:key=value:key=value`; a part without `=` belongs to the name of a user's class."""
-    parts = text.split(":")
+    parts = re.split(":(?!//)", text)  # a value may be a prefix on S3
     named = [part for part in parts if "=" not in part]
     pairs = [part.partition("=") for part in parts if "=" in part]
     return ":".join(named), {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,9 +1,9 @@
 """Two jobs that should have computed the same, and did not.
 
 Documented, despite the name: fires when a tensor DIFFERS between this job and another, finished
-one at the same step. `other_trials` is required: the folder of that job. How equal is equal is not
-stated; the tolerances are numpy.allclose's, for two machines round differently (rtol=0 and atol=0
-ask for the same bits). Without a filter all tensors are compared.
+one at the same step. `other_trials` is required: the folder of that job, or its prefix on S3. How
+equal is equal is not stated; the tolerances are numpy.allclose's, for two machines round
+differently (rtol=0 and atol=0 ask for the same bits). Without a filter all tensors are compared.
 """
 
 import numpy as np
@@ -18,7 +18,9 @@ class SimilarAcrossRuns(TensorRule):
     name = "similar_across_runs"
     summary = "a tensor differs from that of another job at the same step"
     parameters = {
-        "other_trials": Parameter(None, perhaps(names), "The other job's tensors."),
+        "other_trials": Parameter(
+            None, perhaps(names), "The other job's folder or S3 prefix."
+        ),
         "collection_names": Parameter(None, perhaps(names), "Collections that are looked at."),
         "tensor_regex": Parameter(None, perhaps(pattern), "Names that are looked at."),
         "rtol": Parameter(1e-5, number, "Relative tolerance, numpy's.", ours=True),
@@ -65,5 +67,5 @@ class SimilarAcrossRuns(TensorRule):
 
     def missing(self) -> str:
         if not self.other_trials:
-            return "no other job was named: set other_trials to the folder of its tensors"
+            return "no other job was named: set other_trials to its folder or S3 prefix"
         return "no tensor was saved by both jobs at the same step"

@@ -280,6 +280,11 @@ def test_a_prefix_on_s3_is_as_good_as_a_folder(account, client, job, tmp_path):
 
     assert "13 files" in done.stderr  # collections, and an index and events for six steps
     assert status(tmp_path / "out")["vanishing_gradient"] == "NoIssuesFound"
+    compared = "similar_across_runs:other_trials=s3://dogs-bucket/project/output/job-1"
+    same = diagnose(job, "--rules", compared, environment=account, code=0)
+    assert "similar_across_runs  NoIssuesFound" in same.stdout
+    absent = diagnose(job, "--rules", compared + "2", environment=account, code=2)
+    assert "job-12: nothing there that a diagnosis reads" in absent.stderr
     nothing = diagnose("s3://dogs-bucket/nothing", environment=account, code=2)
     assert "nothing there that a diagnosis reads" in nothing.stderr
     assert "NoSuchBucket" in diagnose("s3://no-such-bucket/x", environment=account, code=2).stderr
