@@ -9,20 +9,23 @@ from pathlib import Path
 WRAP = """
 import importlib.abc, importlib.util, sys, time
 
-MODULE, CLASS = "serve.engine.torch", "TorchEngine"
+ENGINES = {
+    "serve.engine.torch": "TorchEngine",
+    "artifact.compiled": "CompiledClassifier",
+}
 
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != MODULE:
+        engine = ENGINES.pop(name, None)  # asked again below, this one is not in the way
+        if engine is None:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         load = spec.loader.exec_module
 
         def exec_module(module):
             load(module)
-            plant(getattr(module, CLASS))
+            plant(getattr(module, engine))
 
         spec.loader.exec_module = exec_module
         return spec

@@ -1,10 +1,14 @@
 """Tests that run the built image with docker; one line says so where no engine answers."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests import make
+from tests.tree import Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("IMAGE", "image-classification:test")
@@ -83,3 +87,36 @@ def in_image(docker, image):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def slim(docker, image):
+    """The name of the image that only serves, built from the same Dockerfile."""
+    name = f"{image.partition(':')[0]}:slim-test"
+    docker(
+        "build", "--network=host", "--target=serve-cpu", "-t", name, str(ROOT), check=True,
+        timeout=900,
+    )  # fmt: skip
+    yield name
+    docker("rmi", name)
+
+
+@pytest.fixture(scope="session")
+def compiled_model(docker, image, tmp_path_factory):
+    """An artifact of a job of before there were engines: `export` in the whole image has given it
+    one."""
+    folder = tmp_path_factory.mktemp("slim")
+    made = make.artifact(folder / "model")
+    tree = Tree(folder)
+    tree.channel("training", 8)
+    photos = tree.data("training")
+    docker(
+        "run", "--rm", "--network=none", f"-v={made}:/opt/ml/model",
+        f"-v={photos}:/opt/ml/input/data/training", image, "export", check=True,
+    )  # fmt: skip
+    assert json.loads((made / "model.json").read_text())["compiled"]["precision"] == "int8"
+    (folder / "photo").mkdir()
+    (folder / "photo" / "photo.jpg").write_bytes(make.photo())
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return made

@@ -1,9 +1,13 @@
-"""What hurts an endpoint, done to a real container: who notices, how soon, and what it costs."""
+"""What hurts an endpoint, done to a real container: who notices, how soon, and what it costs.
+
+All of it in both images: torch answers in the whole one, a compiled engine in the slim one.
+"""
 
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,14 +49,31 @@ class Container(Server):
         self.inside(f"kill -{name} {pid}")
 
 
+@dataclass(frozen=True)
+class Served:
+    image: str
+    model: Path
+    memory: str
+    """Enough for two engines, of which one has leaked a little."""
+
+
+@pytest.fixture(scope="module", params=["whole", "slim"])
+def served(request: pytest.FixtureRequest) -> Served:
+    if request.param == "slim":
+        model = request.getfixturevalue("compiled_model")
+        return Served(request.getfixturevalue("slim"), model, "400m")
+    base = request.getfixturevalue("tiny_artifact")
+    return Served(request.getfixturevalue("image"), base / "model", "1400m")
+
+
 @contextmanager
-def started(image: str, base: Path, log: Path, *options: str) -> Iterator[Container]:
+def started(served: Served, log: Path, *options: str) -> Iterator[Container]:
     port, name = free_port(), f"chaos-{log.parent.name}"[:60]
     with log.open("wb") as file:
         process = subprocess.Popen(
             ["docker", "run", "--rm", "--name", name, "--network=host",
-             f"--env=SAGEMAKER_BIND_TO_PORT={port}", f"--volume={base / 'model'}:/opt/ml/model:ro",
-             *options, image, "serve"],
+             f"--env=SAGEMAKER_BIND_TO_PORT={port}", f"--volume={served.model}:/opt/ml/model:ro",
+             *options, served.image, "serve"],
             stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     container = Container(process, port, log)
@@ -65,12 +86,10 @@ def started(image: str, base: Path, log: Path, *options: str) -> Iterator[Contai
 
 
 @pytest.fixture(scope="module")
-def hurt(
-    image: str, tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Container]:
+def hurt(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     """One container for all that it has to survive, one after the other."""
     log = tmp_path_factory.mktemp("hurt") / "log"
-    with started(image, tiny_artifact, log, *MISERLY) as container:
+    with started(served, log, *MISERLY) as container:
         container.wait(200)
         yield container
 
@@ -172,10 +191,10 @@ def test_sigterm_under_load_finishes_what_was_begun(hurt: Container) -> None:
 
 
 def test_a_slow_load_under_traffic_is_503_and_then_200_for_ever(
-    image: str, tiny_artifact: Path, tmp_path: Path
+    served: Served, tmp_path: Path
 ) -> None:
     planted = faults.plant(tmp_path / "planted", faults.SLOW_START, SECONDS=4)
-    with started(image, tiny_artifact, tmp_path / "log", *mounted(planted)) as container:
+    with started(served, tmp_path / "log", *mounted(planted)) as container:
         load = Load(container, clients=4)
         container.wait(503)
         reason = container.ping().json()
@@ -192,11 +211,11 @@ def test_a_slow_load_under_traffic_is_503_and_then_200_for_ever(
 
 
 def test_a_leaking_engine_is_replaced_before_the_memory_limit_and_no_request_fails(
-    image: str, tiny_artifact: Path, tmp_path: Path
+    served: Served, tmp_path: Path
 ) -> None:
     planted = faults.plant(tmp_path / "planted", faults.LEAK, LEAK_BYTES=400_000)
-    memory = ("--memory=1400m", "--memory-swap=1400m")
-    with started(image, tiny_artifact, tmp_path / "log", *memory, *mounted(planted)) as container:
+    memory = (f"--memory={served.memory}", f"--memory-swap={served.memory}")
+    with started(served, tmp_path / "log", *memory, *mounted(planted)) as container:
         container.wait(200)
         old, load = container.engines(), Load(container)
         deadline = time.monotonic() + 60

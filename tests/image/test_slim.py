@@ -7,9 +7,7 @@ import pytest
 import requests
 
 from tests import make
-from tests.image.conftest import ROOT
 from tests.serving import free_port
-from tests.tree import Tree
 
 MOST_BYTES = 500e6
 ANYBODY = ("--user=12345:12345", "--read-only", "--tmpfs=/tmp", "--network=none")
@@ -21,37 +19,6 @@ request = urllib.request.Request(
 )
 print(urllib.request.urlopen(request).read().decode())
 """
-
-
-@pytest.fixture(scope="module")
-def slim(docker, image):
-    name = f"{image.partition(':')[0]}:slim-test"
-    docker(
-        "build", "--network=host", "--target=serve-cpu", "-t", name, str(ROOT), check=True,
-        timeout=900,
-    )  # fmt: skip
-    yield name
-    docker("rmi", name)
-
-
-@pytest.fixture(scope="module")
-def model(docker, image, tmp_path_factory):
-    """Of a job of before there were engines: `export` in the whole image has given it one."""
-    folder = tmp_path_factory.mktemp("slim")
-    made = make.artifact(folder / "model")
-    tree = Tree(folder)
-    tree.channel("training", 8)
-    photos = tree.data("training")
-    docker(
-        "run", "--rm", "--network=none", f"-v={made}:/opt/ml/model",
-        f"-v={photos}:/opt/ml/input/data/training", image, "export", check=True,
-    )  # fmt: skip
-    assert json.loads((made / "model.json").read_text())["compiled"]["precision"] == "int8"
-    (folder / "photo").mkdir()
-    (folder / "photo" / "photo.jpg").write_bytes(make.photo())
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return made
 
 
 def test_it_is_small(docker, slim):
@@ -71,14 +38,15 @@ def test_it_holds_no_torch_and_refuses_to_train(docker, slim):
 
 
 @pytest.fixture(scope="module")
-def answer(docker, model):
+def answer(docker, compiled_model):
     """Of an image, to the photo, by any user on a read-only file system without a network."""
 
     def ask(image: str) -> list[float]:
         name = f"slim-{free_port()}"
         docker(
-            "run", "-d", "--rm", f"--name={name}", *ANYBODY, f"-v={model}:/opt/ml/model:ro",
-            f"-v={model.parent}/photo:/photo:ro", image, "serve", check=True,
+            "run", "-d", "--rm", f"--name={name}", *ANYBODY,
+            f"-v={compiled_model}:/opt/ml/model:ro",
+            f"-v={compiled_model.parent}/photo:/photo:ro", image, "serve", check=True,
         )  # fmt: skip
         try:
             deadline = time.monotonic() + 60
@@ -99,11 +67,11 @@ def test_it_answers_as_the_whole_image_does(image, slim, answer):
     assert answer(slim) == pytest.approx(answer(image), abs=0.01)
 
 
-def test_a_published_port_is_answered(docker, slim, model):
+def test_a_published_port_is_answered(docker, slim, compiled_model):
     port = free_port()
     started = docker(
         "run", "-d", "--rm", "-p", f"{port}:8080", "--memory=350m", "--memory-swap=350m",
-        f"-v={model}:/opt/ml/model:ro", slim, check=True,
+        f"-v={compiled_model}:/opt/ml/model:ro", slim, check=True,
     ).stdout.strip()  # fmt: skip
     try:
         deadline = time.monotonic() + 60
