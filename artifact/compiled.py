@@ -8,6 +8,7 @@ found, and what its answers may differ by, is in `model.json`.
 import importlib.util
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -54,6 +55,15 @@ def runtime_to_serve() -> Any:
         return runtime()
     finally:
         del sys.modules[converters]
+
+
+@cache
+def core() -> Any:
+    """OpenVINO's core, one for the process and never given up. Each would set a stack for signals
+    of its own and, as it goes, put back the one from before: if that was of a core that has gone
+    already, the next signal ends the process without a word (Ctrl-C in a notebook, a child's end).
+    """
+    return runtime_to_serve().Core()
 
 
 class CompiledClassifier:
@@ -116,8 +126,7 @@ class Graph:
         self, model: Any, description: Description, threads: int, streams: int = 1
     ) -> None:
         """`model` is a path, or a model of OpenVINO from N x 3 x H x W float32 pixel values."""
-        self._openvino = runtime_to_serve()
-        self._core = self._openvino.Core()
+        self._openvino, self._core = runtime_to_serve(), core()
         self._model = model
         self._rules = description.preprocessing
         precision = (description.compiled or {}).get("precision", "float32")

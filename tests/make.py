@@ -1,6 +1,8 @@
 """Real things for the tests, made in code: photos of known content, and a tiny artifact."""
 
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,20 @@ def compiled_artifact(
 
 def add_engine(folder: Path, order: Order, photos: Photos) -> Made:
     """What the process that makes an engine does, in this one."""
-    graph, made = Candidates(order, photos, print).choose()
+    graph, made = choose(order, photos)
     save(graph, folder)
     description = archive.read_description(folder)
     description.compiled = made.as_dict()
     export.check(folder, description)
     return made
+
+
+def choose(order: Order, photos: Photos, say: Callable[[str], None] = print) -> tuple[Any, Made]:
+    """The graph of an engine, made in a thread: quantising makes several of OpenVINO's cores, which
+    leave the thread that they were made in with a stack for signals that is gone, and the main
+    thread gets signals. A job does it in a process of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(Candidates(order, photos, say).choose).result()
 
 
 def artifact(model_dir: Path, labels: list[str] | None = None) -> Path:

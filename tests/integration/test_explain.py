@@ -14,7 +14,7 @@ from artifact import archive, network
 from artifact.preprocess import Preprocessing
 from tests import make, serving
 from train import export
-from train.compiled.candidates import Candidates, save
+from train.compiled.candidates import save
 from train.compiled.order import UNKNOWN, Order, Photos
 
 SIDE, PATCH = 64, 20
@@ -65,7 +65,7 @@ def compile_engine(folder):
     seen = np.stack([scene(random, LABELS[target])[0] for target in targets])
     order = Order(str(folder), tolerance=50, threads=1, budget_seconds=60)
     unknown = np.full(len(seen), UNKNOWN, np.int8)
-    graph, made = Candidates(order, Photos(seen, seen, targets, unknown), print).choose()
+    graph, made = make.choose(order, Photos(seen, seen, targets, unknown))
     save(graph, folder)
     return made.as_dict()
 

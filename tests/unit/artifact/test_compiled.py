@@ -122,6 +122,23 @@ assert "openvino_telemetry.main" not in sys.modules
     assert done.returncode == 0, done.stderr
 
 
+def test_a_signal_finds_its_way_after_engines_are_gone(model):
+    program = """
+import faulthandler, os, signal, sys
+from pathlib import Path
+from artifact.compiled import CompiledClassifier
+faulthandler.enable()  # with a stack of its own for signals
+signal.signal(signal.SIGCHLD, lambda *_: None)
+engines = [CompiledClassifier(Path(sys.argv[1]), threads=1) for _ in range(3)]
+while engines:
+    engines.pop(0)
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(model)], cwd=ROOT, check=False)
+
+    assert done.returncode == 0
+
+
 def changed(model, folder, **values):
     shutil.copytree(model, folder)
     path = folder / archive.DESCRIPTION

@@ -12,7 +12,7 @@ from artifact.inference import Classifier
 from tests import make
 from tests.make import IMAGE_SIZE
 from train import device
-from train.compiled.candidates import BY_ACCURACY, Candidates
+from train.compiled.candidates import BY_ACCURACY
 from train.compiled.order import UNKNOWN, Order, Photos
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # nncf's and torch's own
@@ -71,13 +71,13 @@ def rewrite(folder, weights):
     archive.write_description(folder, described)
 
 
-def order(folder, budget_seconds=60.0):
-    return Order(str(folder), 0.5, 1, budget_seconds)
+def choose(folder, photos, said, budget_seconds=60.0):
+    return make.choose(Order(str(folder), 0.5, 1, budget_seconds), photos, said.append)
 
 
 def test_a_network_that_int8_serves_as_well_gets_it(model, photos):
     said = []
-    graph, made = Candidates(order(model), photos, said.append).choose()
+    graph, made = choose(model, photos, said)
 
     assert graph is not None
     assert made.precision == "int8"
@@ -111,7 +111,7 @@ def test_floats_answer_the_hurt_network_as_before(model, hurt, photos):
 
 def test_the_layer_that_int8_hurts_stays_in_floats(hurt, photos):
     said = []
-    graph, made = Candidates(order(hurt), photos, said.append).choose()
+    graph, made = choose(hurt, photos, said)
 
     assert graph is not None
     assert made.precision == "int8", said
@@ -125,7 +125,7 @@ def test_the_layer_that_int8_hurts_stays_in_floats(hurt, photos):
 def test_without_time_for_that_it_is_served_in_floats(hurt, photos):
     said = []
     started = time.monotonic()
-    graph, made = Candidates(order(hurt, budget_seconds=0), photos, said.append).choose()
+    graph, made = choose(hurt, photos, said, budget_seconds=0)
 
     assert graph is not None
     assert made.precision in ("bfloat16", "float32")
