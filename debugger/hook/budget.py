@@ -2,7 +2,7 @@
 
 Counted is every second that the training thread spends in the hook, passes through the whole
 network and waiting for the writing thread included, and what that thread takes of all processors
-beside it. It is held against the job's seconds outside the hook since the hook was made, so that
+beside it, or will take for what it has not written yet. It is held against the job's seconds outside the hook since the hook was made, so that
 computing features counts as work.
 
 A first save of each mode always happens. A later one happens if its usual cost still fits; where it
@@ -21,6 +21,8 @@ from container import resources
 
 FAIR_SECONDS = 60.0
 """The least time that the budget is a part of."""
+WRITE_BYTES_PER_SECOND = 200e6
+"""What waits to be written is expected to take: smdebug's writer, on a small cloud machine."""
 REMEMBERED = 1000
 """Durations of steps, of each kind, that the second estimate is made of."""
 
@@ -35,6 +37,8 @@ class Mode:
     waited: float = 0.0
     wrote: float = 0.0
     """Seconds of the writing thread."""
+    queued: int = 0
+    """Bytes that it has not written yet: steps on kept features are over long before."""
     widening: int = 1
     first_step: int = 0
     first_at: float = 0.0
@@ -82,16 +86,25 @@ class Budget:
 
     def _aside(self, mode: Mode) -> float:
         """Of the writing thread while the training one went on: one processor of all."""
-        return max(0.0, mode.wrote - mode.waited) / self.processors
+        seconds = mode.wrote + mode.queued / WRITE_BYTES_PER_SECOND
+        return max(0.0, seconds - mode.waited) / self.processors
 
     def _outside(self) -> float:
         return max(self.now() - self.began - self.start - self.inside, 1e-9)
 
-    def saved(self, mode: str, step: int) -> None:
+    def saved(self, mode: str, step: int, nbytes: int = 0) -> None:
+        """`nbytes` are still to be written."""
         kept = self.of(mode)
+        kept.queued += nbytes
         if not kept.saved:
             kept.first_step, kept.first_at = step, self.now()
         kept.saved += 1
+
+    def wrote(self, mode: str, nbytes: int, seconds: float) -> None:
+        """Told by the writing thread, of a step that was saved."""
+        kept = self.of(mode)
+        kept.wrote += seconds
+        kept.queued -= nbytes
 
     @property
     def used(self) -> float:

@@ -128,11 +128,11 @@ class TensorHook:
         record = self._capture.finish()
         if record is not None:
             self._last = record.mode
+            self.budget.saved(record.mode, record.mode_step, record.nbytes)
             self.budget.of(record.mode).waited += self._writer.put(record)
-            self.budget.saved(record.mode, record.mode_step)
 
     def _wrote(self, record: Record, seconds: float) -> None:
-        self.budget.of(record.mode).wrote += seconds
+        self.budget.wrote(record.mode, record.nbytes, seconds)
 
     @property
     def folder(self) -> Path:

@@ -18,9 +18,7 @@ class SimilarAcrossRuns(TensorRule):
     name = "similar_across_runs"
     summary = "a tensor differs from that of another job at the same step"
     parameters = {
-        "other_trials": Parameter(
-            None, perhaps(names), "The other job's folder or S3 prefix."
-        ),
+        "other_trials": Parameter(None, perhaps(names), "The other job's folder or S3 prefix."),
         "collection_names": Parameter(None, perhaps(names), "Collections that are looked at."),
         "tensor_regex": Parameter(None, perhaps(pattern), "Names that are looked at."),
         "rtol": Parameter(1e-5, number, "Relative tolerance, numpy's.", ours=True),

@@ -90,10 +90,23 @@ def test_a_budget_of_0_is_none():
 def test_a_thread_beside_the_training_counts_as_one_processor():
     budget = Budget(3, Clock(), processors=4)
 
-    budget.of("TRAIN").wrote += 3.0
+    budget.wrote("TRAIN", 0, 3.0)
     budget.of("TRAIN").waited += 1.0  # which is on the training thread's clock
 
     assert budget.spent == 0.5
+
+
+def test_what_is_not_written_yet_counts_before_the_next_save():
+    clock = Clock()
+    budget = Budget(3, clock, fair=0.0, processors=2)
+    budget.saved("TRAIN", 0, nbytes=800_000_000)
+    clock.at += 80.0  # two such saves, of four seconds on one of two processors, fit into 133
+    early, _ = budget.allows("TRAIN", 50, 1000)
+    budget.wrote("TRAIN", 800_000_000, 1.0)
+    clock.at += 1.0
+    late, _ = budget.allows("TRAIN", 60, 1000)
+
+    assert (early, late) == (False, True)
 
 
 def test_the_second_estimate_compares_saved_updates_with_others():
