@@ -82,6 +82,8 @@ class CompiledClassifier:
         self.name = PREFIX + self.precision
         self.image_size = self.description.preprocessing.image_size
         self.threads, self.streams = threads, streams
+        self.batch_images = max(2, threads // streams)
+        """A photo for each thread: with more the arithmetic is no quicker, and needs memory."""
         named = archive.check_sizes(self.folder, self.description, archive.ENGINE_FILES)
         archive.check_hash(self.folder, archive.ENGINE_GRAPH, named)  # read by a parser: first
         checking = _Checking(self.folder, named)  # beside compiling: both take a while

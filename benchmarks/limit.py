@@ -2,8 +2,8 @@
 
     python -m benchmarks.limit MODEL PHOTOS SECONDS
 
-`MODEL` holds an artifact, `PHOTOS` JPEGs. Three ways to share the processors out are tried in turn,
-as nobody knows before which is best on a machine; the limit is the best of them. Photos are already
+`MODEL` holds an artifact, `PHOTOS` JPEGs. Ways to share the processors out are tried in turn, as
+nobody knows before which is best on a machine; the limit is the best of them. Photos are already
 in memory, and every one that is decoded is another file, as for a server.
 """
 
@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,9 @@ from container import resources
 from serve.engine import choice
 from serve.engine.control import Orders
 
-BATCH = 8
+MOST, FEW = 8, 2
+"""Photos in a batch: a GPU and torch gain from many, a compiled engine on few processors does not.
+"""
 WARM_UP_SECONDS = 2.0
 
 
@@ -60,27 +63,27 @@ def engine(folder: Path, threads: int) -> Engine:
     it, else torch's. No process is started, so that nothing is behind the descriptors."""
     device = "cuda" if resources.gpu_count() else "cpu"
     return choice.load(
-        Orders([0], 0, 0, str(folder), device, "auto", threads, BATCH), lambda text: None
+        Orders([0], 0, 0, str(folder), device, "auto", threads, MOST), lambda text: None
     )
 
 
-def in_turns(engines: list[Engine], photos: Photos, until: float) -> int:
+def in_turns(engines: list[Engine], photos: Photos, until: float, batch_images: int = MOST) -> int:
     """Decode a batch on every processor, then classify it on every processor."""
     done = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while time.perf_counter() < until:
-            batch = list(pool.map(lambda _: photos.pixels(), range(BATCH)))
+            batch = list(pool.map(lambda _: photos.pixels(), range(batch_images)))
             done += len(engines[0].classify(np.stack(batch)))
     return done
 
 
-def beside(engines: list[Engine], photos: Photos, until: float) -> int:
+def beside(engines: list[Engine], photos: Photos, until: float, batch_images: int = MOST) -> int:
     """The next batch is decoded while one is classified."""
     done = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
 
         def begin() -> list["Future[NDArray[np.uint8]]"]:
-            return [pool.submit(photos.pixels) for _ in range(BATCH)]
+            return [pool.submit(photos.pixels) for _ in range(batch_images)]
 
         following = begin()
         while time.perf_counter() < until:
@@ -109,7 +112,11 @@ def each_alone(engines: list[Engine], photos: Photos, until: float) -> int:
 
 
 Way = Callable[[list[Engine], Photos, float], int]
-WAYS: dict[str, Way] = {"in turns": in_turns, "beside": beside, "each alone": each_alone}
+WAYS: dict[str, Way] = {
+    f"{name}, {count}": partial(way, batch_images=count)
+    for count in (FEW, MOST)
+    for name, way in (("in turns", in_turns), ("beside", beside))
+}
 
 
 def measure(way: Way, engines: list[Engine], photos: Photos, seconds: float) -> float:
@@ -126,7 +133,7 @@ def run(model: Path, folder: Path, seconds: float) -> dict[str, float]:
     photos = Photos(folder, archive.read_description(found).preprocessing)
     processors = len(os.sched_getaffinity(0))
     whole = [engine(found, processors)]
-    seen = {name: measure(WAYS[name], whole, photos, seconds) for name in ("in turns", "beside")}
+    seen = {name: measure(way, whole, photos, seconds) for name, way in WAYS.items()}
     if resources.gpu_count():
         return seen  # one engine a GPU: photo by photo on several would share it
     parts = [engine(found, 1) for _ in range(processors)]

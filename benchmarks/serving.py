@@ -17,7 +17,6 @@ from typing import Any
 from benchmarks import comparison, limit, load, model, photos, plot, result, servers, setting
 from benchmarks.load import Load
 from benchmarks.servers import FLASK, OURS, PEERS, Place, Server
-from container.settings import Settings
 
 WARM_UP_SECONDS = 5.0
 THREADS = 8
@@ -197,7 +196,7 @@ def conditions(
         "image_size": options.image_size,
         "engine": said,
         "photos": sent,
-        "batch": f"up to {Settings.read().batch_images}, a peer's up to {servers.BATCH}, Flask's 1",
+        "batch": f"ours as the engine says, a peer's up to {servers.BATCH}, Flask's 1",
         "concurrency": options.concurrency,
         "seconds": options.seconds,
         "rounds": options.rounds,

@@ -13,6 +13,8 @@ MAX_HTTP_THREADS = 256
 MAX_BATCH_PAYLOAD_MIB = 100
 """The platform's own limit of one request of batch transform."""
 
+MOST_BATCH_IMAGES = 8
+"""In a mini-batch of any engine, where nobody says otherwise."""
 REAL_TIME_SECONDS = 60
 BATCH_SECONDS = 3600
 """When the platform gives a request up: of an endpoint always, of batch transform at the latest."""
@@ -96,7 +98,11 @@ class Settings:
         high=65536,
     )
     batch_images: int = declare(
-        8, "Most photos in one mini-batch of the engine.", "BATCH_IMAGES", low=1, high=1024
+        0,
+        "Most photos in one mini-batch of the engine; 0 takes what the engine gains from.",
+        "BATCH_IMAGES",
+        low=0,
+        high=1024,
     )
     engine_threads: int = declare(
         0,
@@ -230,11 +236,16 @@ class Settings:
         return max(self.planned_http_threads, min(256, self.queue_images))
 
     @property
+    def most_batch_images(self) -> int:
+        """In one mini-batch of any engine; one that gains from fewer takes fewer."""
+        return self.batch_images or MOST_BATCH_IMAGES
+
+    @property
     def planned_http_threads(self) -> int:
         """While an engine works on a batch the next one should wait, decoded, and the one after it
         be on its way: more threads would only hold more photos."""
         engines = max(1, resources.gpu_count())
-        needed = resources.cpu_count() + 2 * self.batch_images * engines
+        needed = resources.cpu_count() + 2 * self.most_batch_images * engines
         return self.http_threads or min(MAX_HTTP_THREADS, needed)
 
     @property

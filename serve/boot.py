@@ -28,7 +28,7 @@ def create_app() -> Any:
     paths = Paths(opt_ml.base())
     try:
         _begin(settings, paths)
-        malloc.return_large_blocks()
+        malloc.keep_little()
         from serve import app, record, server
 
         made = server.start(settings, paths)

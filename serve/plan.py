@@ -59,7 +59,8 @@ class Plan:
         quota = "no quota" if self.quota is None else f"quota {self.quota:g}"
         return (
             f"plan: {self.processors} processors ({quota}): {self.engines} engine(s) of "
-            f"{self.streams} stream(s) and {self.threads} threads, at most {settings.batch_images} "
-            f"photos a mini-batch; {self.decoding} bodies decoded and {settings.request_limit} "
-            f"requests held at a time, {settings.queue_images} photos may wait"
+            f"{self.streams} stream(s) and {self.threads} threads, at most "
+            f"{settings.most_batch_images} photos a mini-batch; {self.decoding} bodies decoded and "
+            f"{settings.request_limit} requests held at a time, {settings.queue_images} photos may "
+            "wait"
         )

@@ -28,7 +28,7 @@ def parameters(settings: Settings, engines: Iterable[Engine]) -> dict[str, int |
     The platform holds requests times payload to 100 MB. Raises BusyError before an engine is warm.
     """
     seconds = [each.batch_seconds for each in engines]
-    per_second = sum(settings.batch_images / each for each in seconds if each)
+    per_second = sum(settings.most_batch_images / each for each in seconds if each)
     if not per_second:
         raise BusyError("no engine has measured itself yet")
     patient = int(per_second * LONGEST_WAIT_SECONDS)

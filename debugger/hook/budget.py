@@ -2,8 +2,8 @@
 
 Counted is every second that the training thread spends in the hook, passes through the whole
 network and waiting for the writing thread included, and what that thread takes of all processors
-beside it, or will take for what it has not written yet. It is held against the job's seconds outside the hook since the hook was made, so that
-computing features counts as work.
+beside it, or will take for what it has not written yet. It is held against the job's seconds
+outside the hook since the hook was made, so that computing features counts as work.
 
 A first save of each mode always happens. A later one happens if its usual cost still fits; where it
 does not, and never would at this interval, the interval is widened at once to the next power of two

@@ -19,12 +19,14 @@ HOW = "export adds one to an artifact: docker run IMAGE export"
 
 
 class Engine(Protocol):
-    """`name` is that of the artifact's `engines`; batches are of `image_size` pixels a side, and
-    `streams` of them may be classified at a time."""
+    """`name` is that of the artifact's `engines`; batches are of `image_size` pixels a side,
+    `streams` of them may be classified at a time, and more than `batch_images` photos in one gain
+    nothing."""
 
     name: str
     image_size: int
     streams: int
+    batch_images: int
 
     def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]: ...
     def warm_up(self, count: int) -> float: ...

@@ -43,6 +43,8 @@ class Loaded:
     batch_seconds: float
     streams: int
     """Batches that it computes at a time; of its sockets it uses so many."""
+    batch_images: int
+    """Most in a mini-batch that it gains from."""
     note: str = ""
     """How its arithmetic was chosen, where that was measured."""
 

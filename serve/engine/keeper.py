@@ -140,7 +140,8 @@ class Keeper(threading.Thread):
         at_a_time = f", {child.lanes} batches at a time" if child.lanes > 1 else ""
         self._readiness.ready(
             self._number,
-            f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}"
+            f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}, up to "
+            f"{self._settings.batch_images or child.loaded.batch_images} photos a mini-batch"
             + (f" ({child.loaded.note})" if child.loaded.note else ""),
         )
         self._batcher.open()
@@ -154,7 +155,9 @@ class Keeper(threading.Thread):
         def over() -> bool:
             return succession.over() or self._ended.is_set()
 
-        batch, classes = self._settings.batch_images, len(self._model.labels)
+        assert child.loaded is not None
+        batch = self._settings.batch_images or child.loaded.batch_images
+        classes = len(self._model.labels)
         lost: EngineLostError | None = None
         try:
             Lanes(child, self._batcher, batch, classes, over).run()

@@ -87,7 +87,7 @@ def orders(model_dir: Path, settings: Settings, plan: Plan, gpu: int | None) -> 
         "device": "cpu" if gpu is None else "cuda",
         "precision": settings.precision,
         "threads": plan.threads,
-        "batch_images": settings.batch_images,
+        "batch_images": settings.most_batch_images,
     }
 
 

@@ -47,6 +47,7 @@ class TorchEngine:
         chosen = choose_precision(precision, device)
         self.name = f"torch-{chosen}"
         self.streams = 1  # its threads, or the device, are busy with one batch
+        self.batch_images = most
         classifier = Classifier(model_dir, device, chosen)
         self.image_size = classifier.description.preprocessing.image_size
         self.classifier = classifier

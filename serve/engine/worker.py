@@ -42,7 +42,8 @@ def run(orders: Orders) -> int:
     _offer(NEXT_TO_GO)
     streams = min(len(socks), engine.streams)
     note = getattr(engine, "note", "")  # of an engine that has measured
-    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, note))
+    best = min(orders.batch_images, engine.batch_images)
+    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, best, note))
     for sock in socks[1:streams]:
         lane = (sock, maps, probe, orders.batch_images, reporter)
         threading.Thread(target=_lane, args=lane, daemon=True).start()

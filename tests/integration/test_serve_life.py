@@ -188,7 +188,7 @@ def test_a_model_that_goes_bad_while_serving_turns_ping_red_and_may_be_repaired(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        pytest.param({"BATCH_IMAGES": "0"}, "BATCH_IMAGES='0'", id="range"),
+        pytest.param({"BATCH_IMAGES": "-1"}, "BATCH_IMAGES='-1'", id="range"),
         pytest.param({"LOG_LEVEL": "loud"}, "LOG_LEVEL='loud'", id="choice"),
         pytest.param({"MAX_ITEMS": "x", "TOP_K": "y"}, "TOP_K='y'", id="all at once"),
     ],
