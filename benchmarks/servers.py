@@ -43,6 +43,9 @@ BATCH_MS = {LITSERVE: 0, TORCHSERVE: 5}
 """How long they wait for more: LitServe takes what is there, which is its default; TorchServe waits
 for a batch, and 5 ms are little beside what a photo takes."""
 
+SPINNING = (LITSERVE,)
+"""Those whose processes ask for work without a break: 1.5 processors while nobody sends any."""
+
 MEMORY = "sum over the server's processes of each one's peak resident memory (VmHWM)"
 # a page that two processes share counts twice; in return, measuring does not disturb the server
 PEAK = re.compile(r"^Name:\s*(\S+)$.*?^VmHWM:\s*(\d+) kB$", re.MULTILINE | re.DOTALL)
@@ -99,6 +102,15 @@ class Server:
             files = (Path(f"/proc/{each.pid}/smaps_rollup") for each in self._tree())
             text = "".join(file.read_text() for file in files)
         return sum(int(kib) for kib in PSS.findall(text)) * 1024 / MIB
+
+    def pause(self) -> None:
+        """No process of it runs until `resume`. Not for containers."""
+        for each in self._tree():
+            each.suspend()
+
+    def resume(self) -> None:
+        for each in self._tree():
+            each.resume()
 
     def _tree(self) -> list[psutil.Process]:
         parent = psutil.Process(self.process.pid)

@@ -11,6 +11,7 @@ import contextlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +137,33 @@ def measure_starts(place: Place, names: tuple[str, ...], count: int) -> dict[str
 def measure(
     up: dict[str, Server], folder: Path, options: argparse.Namespace
 ) -> tuple[Loads, list[dict[str, float]]]:
-    """All are up all the time; those that are not asked are idle. The limit has its turn too."""
+    """All are up all the time; those that are not asked are idle, or held where they would not be.
+    The limit has its turn too."""
+    spinning = [server for name, server in up.items() if name in servers.SPINNING]
+    try:
+        return _in_turns(up, folder, options)
+    finally:
+        for server in spinning:  # or nothing would end it
+            server.resume()
+
+
+def _in_turns(
+    up: dict[str, Server], folder: Path, options: argparse.Namespace
+) -> tuple[Loads, list[dict[str, float]]]:
     seconds = options.seconds
     for server in up.values():
         for concurrency in options.concurrency:
             load.in_process(server.port, folder, concurrency, min(seconds, WARM_UP_SECONDS))
+    for name in set(up) & set(servers.SPINNING):
+        up[name].pause()
     names = list(up)
     loads: Loads = {name: {concurrency: [] for concurrency in options.concurrency} for name in up}
     bare: list[dict[str, float]] = []
     for number in range(options.rounds):
         for concurrency in options.concurrency:
             for name in names if number % 2 == 0 else names[::-1]:
-                seen = load.in_process(up[name].port, folder, concurrency, seconds)
+                with _alone(name, up[name]):
+                    seen = load.in_process(up[name].port, folder, concurrency, seconds)
                 loads[name][concurrency].append(seen)
                 speed = len(seen.latencies_ms) / seen.seconds
                 say(f"round {number + 1}, {concurrency} at a time, {name}: {speed:.2f} images/s")
@@ -156,6 +172,15 @@ def measure(
             shown = ", ".join(f"{way} {value:.2f}" for way, value in bare[-1].items())
             say(f"round {number + 1}, the limit: {shown} images/s")
     return loads, bare
+
+
+@contextlib.contextmanager
+def _alone(name: str, server: Server) -> Iterator[None]:
+    if name in servers.SPINNING:
+        server.resume()
+    yield
+    if name in servers.SPINNING:
+        server.pause()
 
 
 def measure_threads(place: Place, folder: Path, seconds: float) -> dict[str, float]:
