@@ -38,7 +38,7 @@ PEERS_PYTHON = PROJECT / ".venv-peers" / "bin" / "python"
 """What `make peers` makes: LitServe and TorchServe are in no other environment."""
 
 BATCH = 8
-"""Photos that LitServe and TorchServe may put together, as many as ours by default."""
+"""Photos that LitServe and TorchServe may put together, as many as ours where torch answers."""
 BATCH_MS = {LITSERVE: 0, TORCHSERVE: 5}
 """How long they wait for more: LitServe takes what is there, which is its default; TorchServe waits
 for a batch, and 5 ms are little beside what a photo takes."""
