@@ -40,7 +40,8 @@ def read(path: str, start: int, length: int) -> NDArray[np.generic]:
     """
     with open(path, "rb", buffering=0) as file:
         head = os.pread(file.fileno(), min(length, HEAD_BYTES), start)
-        if len(head) < PREFIX_BYTES:
+        # before memory is taken for what a damaged record claims to hold
+        if len(head) < PREFIX_BYTES or os.fstat(file.fileno()).st_size < start + length:
             raise UnusualError
         size, check = struct.unpack("<QI", head[:PREFIX_BYTES])
         if check != masked_crc32c(head[:8]) or PREFIX_BYTES + size + SUFFIX_BYTES != length:

@@ -38,7 +38,9 @@ class Mode:
     wrote: float = 0.0
     """Seconds of the writing thread."""
     queued: int = 0
-    """Bytes that it has not written yet: steps on kept features are over long before."""
+    written: int = 0
+    """Bytes, each counted by a thread of its own. Steps on kept features are over long before what
+    they have queued is written."""
     widening: int = 1
     first_step: int = 0
     first_at: float = 0.0
@@ -86,7 +88,7 @@ class Budget:
 
     def _aside(self, mode: Mode) -> float:
         """Of the writing thread while the training one went on: one processor of all."""
-        seconds = mode.wrote + mode.queued / WRITE_BYTES_PER_SECOND
+        seconds = mode.wrote + (mode.queued - mode.written) / WRITE_BYTES_PER_SECOND
         return max(0.0, seconds - mode.waited) / self.processors
 
     def _outside(self) -> float:
@@ -104,7 +106,7 @@ class Budget:
         """Told by the writing thread, of a step that was saved."""
         kept = self.of(mode)
         kept.wrote += seconds
-        kept.queued -= nbytes
+        kept.written += nbytes
 
     @property
     def used(self) -> float:
