@@ -53,8 +53,10 @@ def main(arguments: list[str]) -> int:
 def _diagnose(
     folder: Path, rules: list[Asked], profiler: bool, out: Path, more: list[Path], bring: Bring
 ) -> int:
-    from debugger import diagnose
-
+    try:
+        from debugger import diagnose
+    except ModuleNotFoundError as error:
+        return _refuse(f"{error.name} is not installed here; use the image, or `make venv`")
     try:
         made = diagnose.diagnose(folder, rules, profiler, more, bring)
     except (diagnose.NothingToReadError, RuleRequestError) as error:
