@@ -71,9 +71,11 @@ class CompiledClassifier:
     has no such engine, or a damaged one.
 
     So many batches as it has `streams` may be classified at a time, on `threads` processors in all.
+    With `alone` fewer than `streams`, so many at a time share all the threads, which answers them
+    soonest; once `prepare` has returned, more of them get fewer threads each and wait for no other.
     """
 
-    def __init__(self, model_dir: Path, threads: int, streams: int = 1) -> None:
+    def __init__(self, model_dir: Path, threads: int, streams: int = 1, alone: int = 0) -> None:
         self.folder = archive.find(model_dir)
         self.description = archive.read_description(self.folder)
         if not self.description.compiled:
@@ -82,14 +84,15 @@ class CompiledClassifier:
         self.name = PREFIX + self.precision
         self.image_size = self.description.preprocessing.image_size
         self.threads, self.streams = threads, streams
-        self.batch_images = max(2, threads // streams)
+        alone = alone or streams
+        self.batch_images = max(2, threads // alone)
         """A photo for each thread: with more the arithmetic is no quicker, and needs memory."""
         named = archive.check_sizes(self.folder, self.description, archive.ENGINE_FILES)
         archive.check_hash(self.folder, archive.ENGINE_GRAPH, named)  # read by a parser: first
         checking = _Checking(self.folder, named)  # beside compiling: both take a while
         try:
             graph = self.folder / archive.ENGINE_GRAPH
-            self._graph = Graph(graph, self.description, threads, streams)
+            self._graph = Graph(graph, self.description, threads, alone)
         except Exception as error:
             checking.result()  # if it does not fit, this is why
             first = " ".join(str(error).split())[:300]
@@ -100,6 +103,10 @@ class CompiledClassifier:
         """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that
         is normalised already."""
         return self._graph.classify(images)
+
+    def prepare(self) -> None:
+        """What the first answers need not wait for; others may be classified meanwhile."""
+        self._graph.split(self.streams)
 
     def reference(self) -> NDArray[np.float32]:
         """Probabilities of the artifact's reference image, through a photo's whole way."""
@@ -121,8 +128,8 @@ class CompiledClassifier:
 
 
 class Graph:
-    """The graph compiled for this processor: once for pixels, and for floats at their first use,
-    which few servers ever see."""
+    """The graph compiled for this processor: for pixels, and for floats at their first use, which
+    few servers ever see. `split` compiles it once more, for many batches at a time."""
 
     def __init__(
         self, model: Any, description: Description, threads: int, streams: int = 1
@@ -136,37 +143,59 @@ class Graph:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # decoding shares these processors
         }
         self._streams = streams
-        self._pixels = self._compile(floats=False)
+        self._of_pixels: Any = self._shaped(floats=False)
+        self._pixels = self._compile(self._of_pixels, streams)
+        self._split: SimpleQueue[Any] | None = None
         self._floats: SimpleQueue[Any] | None = None
         self._compiling = Lock()
+        self._entering = Lock()
+        self._inside = 0
         self._mean, self._std = (
             np.array([255 * each for each in values], np.float32).reshape(1, 3, 1, 1)
             for values in (self._rules.mean, self._rules.std)
         )
 
     def classify(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        requests = self._pixels
         if images.dtype != np.uint8:
             whole = self._whole_pixels(images)
-            if whole is not None:
-                images = whole
-            else:
-                with self._compiling:
-                    if self._floats is None:
-                        self._floats = self._compile(floats=True)
-                requests = self._floats
-        request = requests.get()
+            images = images if whole is None else whole
+        with self._entering:
+            self._inside += 1
+            crowded = self._inside > self._streams
         try:
-            # shared: the next call may write where this answer is, so it is copied at once
-            answer = request.infer({0: images}, share_inputs=True, share_outputs=True)
-            copied: NDArray[np.float32] = answer[0].copy()
+            requests = self._requests(images.dtype != np.uint8, crowded)
+            request = requests.get()
+            try:
+                # shared: the next call may write where this answer is, so it is copied at once
+                answer = request.infer({0: images}, share_inputs=True, share_outputs=True)
+                copied: NDArray[np.float32] = answer[0].copy()
+            finally:
+                requests.put(request)
         finally:
-            requests.put(request)
+            with self._entering:
+                self._inside -= 1
         return copied
+
+    def split(self, streams: int) -> None:
+        """From its return on, so many batches at a time are computed each on its share of the
+        threads, where there are more than those that the graph was compiled for.
+
+        Threads that compute one batch together wait for each other after every layer, and all for
+        one that has to let another thread decode: alone with its batch none waits."""
+        model, self._of_pixels = self._of_pixels, None
+        if streams > self._streams:
+            self._split = self._compile(model, streams)
+
+    def _requests(self, floats: bool, crowded: bool) -> "SimpleQueue[Any]":
+        if not floats:
+            return self._split if crowded and self._split is not None else self._pixels
+        with self._compiling:
+            if self._floats is None:
+                self._floats = self._compile(self._shaped(floats=True), self._streams)
+        return self._floats
 
     def _whole_pixels(self, images: NDArray[np.float32]) -> NDArray[np.uint8] | None:
         """The photos that normalised floats were made of: answered as the photos are, to the bit.
@@ -179,8 +208,8 @@ class Graph:
             return None
         return np.ascontiguousarray(nearest.astype(np.uint8).transpose(0, 2, 3, 1))
 
-    def _compile(self, floats: bool) -> "SimpleQueue[Any]":
-        """A request for each stream, each used by one thread at a time."""
+    def _shaped(self, floats: bool) -> Any:
+        """The model with what an image needs on its way to it."""
         openvino, rules = self._openvino, self._rules
         from openvino.preprocess import PrePostProcessor
 
@@ -197,9 +226,14 @@ class Graph:
         else:
             given.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
             given.preprocess().convert_element_type(openvino.Type.f32)
-        compiled = self._core.compile_model(steps.build(), "CPU", self._options)
+        return steps.build()
+
+    def _compile(self, model: Any, streams: int) -> "SimpleQueue[Any]":
+        """A request for each stream, each used by one thread at a time."""
+        options = {**self._options, "NUM_STREAMS": streams}
+        compiled = self._core.compile_model(model, "CPU", options)
         free: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self._streams):
+        for _ in range(streams):
             free.put(compiled.create_infer_request())
         return free
 

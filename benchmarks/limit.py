@@ -63,7 +63,7 @@ def engine(folder: Path, threads: int) -> Engine:
     it, else torch's. No process is started, so that nothing is behind the descriptors."""
     device = "cuda" if resources.gpu_count() else "cpu"
     return choice.load(
-        Orders([0], 0, 0, str(folder), device, "auto", threads, MOST), lambda text: None
+        Orders([0], 0, 0, str(folder), device, "auto", threads, MOST, 1, 1), lambda text: None
     )
 
 

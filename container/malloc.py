@@ -9,11 +9,14 @@ thread, and the next thread's came on top.
 import ctypes
 import sys
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Of malloc.h."""
 LARGE_BYTES = 4 << 20
 """From here on a block is a mapping of its own, gone as soon as it is freed. Photos up to a
 megapixel stay below, for which mapping and unmapping would cost more than it gives."""
+SPARE_BYTES = 16 << 20
+"""At the heap's end before it is returned: what a few photos need, which the next ones take again.
+Without it each photo's memory goes, and comes back page by page."""
 
 
 def keep_little() -> bool:
@@ -23,9 +26,11 @@ def keep_little() -> bool:
         return False
     try:
         library = ctypes.CDLL(None)
-        return all(
-            library.mallopt(*option)
-            for option in ((M_MMAP_THRESHOLD, LARGE_BYTES), (M_ARENA_MAX, 1))
+        options = (
+            (M_MMAP_THRESHOLD, LARGE_BYTES),
+            (M_TRIM_THRESHOLD, SPARE_BYTES),
+            (M_ARENA_MAX, 1),
         )
+        return all(library.mallopt(*option) for option in options)
     except (AttributeError, OSError):  # musl has no mallopt, and returns memory by itself
         return False

@@ -8,7 +8,8 @@ expired, or whose client has hung up, is dropped before the engine.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +83,20 @@ class Ticket:
     place: int
 
 
+@dataclass(eq=False)
+class Station:
+    """An engine, as the queue sees it."""
+
+    streams: int
+    """Batches that it computes at a time."""
+    has: int = 0
+    """Batches that it has."""
+
+    @property
+    def free(self) -> int:
+        return max(0, self.streams - self.has)
+
+
 class Batcher:
     """Closed until an engine is ready; `limit` is how many images may wait."""
 
@@ -92,7 +107,7 @@ class Batcher:
         self._turns: deque[Request] = deque()
         """Requests with images that wait; the first one is the next to give an image."""
         self._count = 0
-        self._idle = 0
+        self._stations: list[Station] = []
         self._changed = threading.Condition()
         self._closed: str | None = "no engine is ready"
 
@@ -135,32 +150,61 @@ class Batcher:
                 )
             self._turns.append(request)
             self._count += request.waiting
-            self._changed.notify()
+            self._tell()
 
     def _drop(self) -> None:
         """Forgets requests that are over."""
         self._turns = deque(request for request in self._turns if not request.over())
         self._count = sum(request.waiting for request in self._turns)
 
-    def take(self, most: int, lost: Callable[[], bool]) -> list[Ticket]:
-        """The next batch: at least one image, at most `most`, all of one type; waits for the first.
+    @contextmanager
+    def station(self, streams: int) -> Iterator[Station]:
+        """An engine that takes batches meanwhile."""
+        station = Station(streams)
+        with self._changed:
+            self._stations.append(station)
+        try:
+            yield station
+        finally:
+            with self._changed:
+                self._stations.remove(station)
 
-        What waits is shared with those that are idle beside this caller. Empty where `lost` says
-        that the engine is gone; `wake` makes it asked again.
+    def take(self, station: Station, most: int, lost: Callable[[], bool]) -> list[Ticket]:
+        """The next batch: at least one image, at most `most`, all of one type; waits for the first.
+        `give_back` says that the station has it no longer.
+
+        What waits is shared by all that is free. Where nothing is, a batch is taken all the same if
+        it is full: it would be none the larger later, and lies ready when its station is free.
+        Empty where `lost` says that the engine is gone; `wake` makes it asked again.
         """
         with self._changed:
             while not lost():
-                share = -(-self._count // (1 + self._idle))
-                batch = self._next(min(most, share))
+                batch = self._next(self._share(station, most))
                 if batch:
+                    station.has += 1
                     self._note(batch)
                     if self._turns:
-                        self._changed.notify()
+                        self._tell()
                     return batch
-                self._idle += 1
                 self._changed.wait()
-                self._idle -= 1
         return []
+
+    def give_back(self, station: Station) -> None:
+        with self._changed:
+            station.has -= 1
+
+    def _share(self, station: Station, most: int) -> int:
+        free = sum(each.free for each in self._stations)
+        if station.free:
+            return min(most, -(-self._count // free))
+        return most if not free and self._count >= most else 0
+
+    def _tell(self) -> None:
+        """Those that wait for one station would all do the same."""
+        if len(self._stations) > 1:
+            self._changed.notify_all()
+        else:
+            self._changed.notify()
 
     def _next(self, most: int) -> list[Ticket]:
         batch: list[Ticket] = []

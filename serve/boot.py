@@ -52,4 +52,4 @@ def _begin(settings: Settings, paths: Paths) -> None:
         return  # the server will say so
     plan = Plan.make(settings, 0)
     orders = spawn.orders(folder, settings, plan, None)
-    spawn.begin(orders, spawn.environment(plan.threads, None), plan.streams)
+    spawn.begin(orders, spawn.environment(plan.threads, None))

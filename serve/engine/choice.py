@@ -21,7 +21,7 @@ HOW = "export adds one to an artifact: docker run IMAGE export"
 class Engine(Protocol):
     """`name` is that of the artifact's `engines`; batches are of `image_size` pixels a side,
     `streams` of them may be classified at a time, and more than `batch_images` photos in one gain
-    nothing."""
+    nothing. `prepare` does what the first answers need not wait for."""
 
     name: str
     image_size: int
@@ -30,6 +30,7 @@ class Engine(Protocol):
 
     def classify(self, batch: NDArray[Any]) -> NDArray[np.float32]: ...
     def warm_up(self, count: int) -> float: ...
+    def prepare(self) -> None: ...
 
 
 def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
@@ -38,7 +39,9 @@ def load(orders: Orders, progress: Callable[[str], None]) -> Engine:
     precision = _compiled_precision(model_dir) if orders.device == "cpu" else None
     if _takes_compiled(precision, orders.precision):
         progress("compiling the engine")
-        return compiled.CompiledClassifier(model_dir, orders.threads, len(orders.sockets))
+        return compiled.CompiledClassifier(
+            model_dir, orders.threads, orders.streams, orders.streams_alone
+        )
     if orders.precision == "int8":
         raise ModelError(
             "PRECISION=int8: the artifact has no int8 engine for this device",

@@ -15,7 +15,9 @@ BEAT = b"\n"
 
 @dataclass(frozen=True)
 class Orders:
-    """File descriptors are those of the child; a socket for each batch on its way."""
+    """File descriptors are those of the child; a socket for each batch on its way. Of batches that
+    are computed at a time `streams` are the most, and `streams_alone` those that get all threads.
+    """
 
     sockets: list[int]
     control: int
@@ -25,6 +27,8 @@ class Orders:
     precision: str
     threads: int
     batch_images: int
+    streams: int
+    streams_alone: int
 
     def as_argument(self) -> str:
         return json.dumps(asdict(self))
@@ -42,11 +46,17 @@ class Loaded:
     device: str
     batch_seconds: float
     streams: int
-    """Batches that it computes at a time; of its sockets it uses so many."""
+    """Batches that it computes at a time."""
     batch_images: int
     """Most in a mini-batch that it gains from."""
     note: str = ""
     """How its arithmetic was chosen, where that was measured."""
+
+
+def lanes(streams: int) -> int:
+    """Batches that may be with an engine which computes `streams` at a time: some lie ready for
+    those that are done next."""
+    return streams + max(1, streams // 4)
 
 
 class Reporter:

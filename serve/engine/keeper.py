@@ -116,7 +116,7 @@ class Keeper(threading.Thread):
     def _start(self) -> EngineProcess:
         orders = spawn.orders(self._model.folder, self._settings, self._plan, self._gpu)
         planned = spawn.environment(self._plan.threads, self._gpu)
-        return EngineProcess(orders, planned, self._plan.streams)
+        return EngineProcess(orders, planned)
 
     def _prove(self, child: EngineProcess) -> None:
         """Waits until it has loaded, then sends the reference image the way of every photo."""
@@ -137,7 +137,8 @@ class Keeper(threading.Thread):
         self._proven = True
         assert child.loaded is not None
         where = "cpu" if self._gpu is None else f"gpu {self._gpu}"
-        at_a_time = f", {child.lanes} batches at a time" if child.lanes > 1 else ""
+        streams = child.loaded.streams
+        at_a_time = f", {streams} batches at a time" if streams > 1 else ""
         self._readiness.ready(
             self._number,
             f"{child.loaded.engine} on {where}, {self._plan.threads} threads{at_a_time}, up to "

@@ -1,14 +1,14 @@
-"""Batches on their way through one engine: as many at a time as it computes side by side.
+"""Batches on their way through one engine: as many at a time as it computes, and those up next.
 
-A lane is a thread that takes what waits, asks the engine and hands out the answers. Nothing lies
-in a lane while it waits for the engine: what has not been taken makes a larger next batch.
+A lane is a thread that takes what waits, asks the engine and hands out the answers. Nothing but a
+full batch is sent before the engine is free: what has not been taken makes a larger next one.
 """
 
 import threading
 from collections.abc import Callable
 
 from serve import batcher as batching
-from serve.batcher import Batcher, Ticket
+from serve.batcher import Answer, Batcher, Station, Ticket
 from serve.engine.process import EngineLostError, EngineProcess
 from serve.engine.wire import BatchError
 from serve.refusal import PayloadError
@@ -30,41 +30,47 @@ class Lanes:
 
     def run(self) -> None:
         """Returns once no batch is on its way any more. Raises EngineLostError."""
-        beside = [
-            threading.Thread(target=self._lane, args=(lane,), daemon=True)
-            for lane in range(1, self._child.lanes)
-        ]
-        for thread in beside:
-            thread.start()
-        self._lane(0)
-        for thread in beside:
-            thread.join()
+        assert self._child.loaded is not None
+        with self._batcher.station(self._child.loaded.streams) as station:
+            beside = [
+                threading.Thread(target=self._lane, args=(lane, station), daemon=True)
+                for lane in range(1, self._child.lanes)
+            ]
+            for thread in beside:
+                thread.start()
+            self._lane(0, station)
+            for thread in beside:
+                thread.join()
         if self._child.lost is not None:
             raise EngineLostError(self._child.lost)
 
     def _over(self) -> bool:
         return self._child.lost is not None or self._stop()
 
-    def _lane(self, lane: int) -> None:
-        while tickets := self._batcher.take(self._most, self._over):
+    def _lane(self, lane: int, station: Station) -> None:
+        while tickets := self._batcher.take(station, self._most, self._over):
             try:
-                self._answer(lane, tickets)
+                answers = self._answers(lane, tickets)
             except EngineLostError as error:
                 batching.fail(tickets, str(error))
+            else:
+                # first: the engine's next batch need not wait until these are handed out
+                self._batcher.give_back(station)
+                batching.resolve(tickets, answers)
 
-    def _answer(self, lane: int, tickets: list[Ticket]) -> None:
+    def _answers(self, lane: int, tickets: list[Ticket]) -> list[Answer]:
         """Halves a batch that fails, until each guilty photo stands alone with its error."""
         try:
             images = [each.image for each in tickets]
-            rows = self._child.classify(images, self._classes, lane, labels(tickets))
+            return list(self._child.classify(images, self._classes, lane, labels(tickets)))
         except BatchError as error:
             if len(tickets) == 1:
-                guilty = PayloadError(f"the model cannot classify this photo: {error}")
-                return batching.resolve(tickets, [guilty])
+                return [PayloadError(f"the model cannot classify this photo: {error}")]
             middle = len(tickets) // 2
-            self._answer(lane, tickets[:middle])
-            return self._answer(lane, tickets[middle:])
-        return batching.resolve(tickets, rows)
+            return [
+                *self._answers(lane, tickets[:middle]),
+                *self._answers(lane, tickets[middle:]),
+            ]
 
 
 def labels(tickets: list[Ticket]) -> list[int] | None:

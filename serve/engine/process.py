@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.engine import spawn, wire
-from serve.engine.control import BEAT_SECONDS, SILENT_SECONDS, Loaded, parse
+from serve.engine.control import BEAT_SECONDS, SILENT_SECONDS, Loaded, lanes, parse
 
 MIN_BATCH_SECONDS = 10.0
 SLOW_FACTOR = 30
@@ -33,7 +33,6 @@ class EngineProcess:
         self,
         orders: dict[str, Any],
         environment: dict[str, str],
-        streams: int,
     ) -> None:
         self.progress: Callable[[str], None] = _nobody
         self._on_lost: Callable[[str], None] = _nobody
@@ -43,7 +42,7 @@ class EngineProcess:
         """The engine said that another try would fail in the same way."""
         self.settled = threading.Event()
         """Loaded or lost."""
-        started = spawn.started(orders, environment, streams)
+        started = spawn.started(orders, environment)
         self._process, self._socks = started.process, started.sockets
         self._control, self._lifeline = started.control, started.lifeline
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -56,7 +55,7 @@ class EngineProcess:
     @property
     def lanes(self) -> int:
         """Batches that it takes at a time, each with a `lane` of its own."""
-        return min(len(self._socks), self.loaded.streams if self.loaded else 1)
+        return min(len(self._socks), lanes(self.loaded.streams)) if self.loaded else 1
 
     def classify(
         self,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from container.settings import Settings
+from serve.engine import control
 from serve.engine.control import Orders
 from serve.plan import Plan
 
@@ -37,16 +38,16 @@ class Started:
 _begun: list[tuple[object, Started]] = []
 
 
-def begin(orders: dict[str, Any], environment: dict[str, str], streams: int) -> None:
+def begin(orders: dict[str, Any], environment: dict[str, str]) -> None:
     """Starts a process that the first `started` of the same arguments returns."""
-    _begun.append(((orders, environment, streams), _start(orders, environment, streams)))
+    _begun.append(((orders, environment), _start(orders, environment)))
 
 
-def started(orders: dict[str, Any], environment: dict[str, str], streams: int) -> Started:
+def started(orders: dict[str, Any], environment: dict[str, str]) -> Started:
     """Of one that was begun, or of a new one."""
     if _begun:
         asked, found = _begun.pop()
-        if asked == (orders, environment, streams) and found.process.poll() is None:
+        if asked == (orders, environment) and found.process.poll() is None:
             return found
         found.process.kill()
         found.process.wait()
@@ -54,20 +55,20 @@ def started(orders: dict[str, Any], environment: dict[str, str], streams: int) -
             each.close()
         os.close(found.control)
         os.close(found.lifeline)
-    return _start(orders, environment, streams)
+    return _start(orders, environment)
 
 
-def _start(orders: dict[str, Any], environment: dict[str, str], streams: int) -> Started:
-    pairs = [socket.socketpair() for _ in range(streams)]
+def _start(orders: dict[str, Any], environment: dict[str, str]) -> Started:
+    pairs = [socket.socketpair() for _ in range(control.lanes(orders["streams"]))]
     theirs = [each.fileno() for _, each in pairs]
-    ours, control = os.pipe()
+    ours, reports = os.pipe()
     lifeline, our_lifeline = os.pipe()
-    child = Orders(sockets=theirs, control=control, lifeline=lifeline, **orders)
+    child = Orders(sockets=theirs, control=reports, lifeline=lifeline, **orders)
     try:
         process = _starter.submit(
             subprocess.Popen[bytes],
             [sys.executable, "-P", "-m", "serve.engine", child.as_argument()],
-            pass_fds=(*theirs, control, lifeline),
+            pass_fds=(*theirs, reports, lifeline),
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # signals to the server's group are the server's to handle
@@ -75,7 +76,7 @@ def _start(orders: dict[str, Any], environment: dict[str, str], streams: int) ->
     finally:
         for _, each in pairs:
             each.close()
-        os.close(control)
+        os.close(reports)
         os.close(lifeline)
     return Started(process, [each for each, _ in pairs], ours, our_lifeline)
 
@@ -88,6 +89,8 @@ def orders(model_dir: Path, settings: Settings, plan: Plan, gpu: int | None) -> 
         "precision": settings.precision,
         "threads": plan.threads,
         "batch_images": settings.most_batch_images,
+        "streams": plan.streams,
+        "streams_alone": plan.streams_alone,
     }
 
 

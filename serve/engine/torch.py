@@ -76,6 +76,9 @@ class TorchEngine:
             seconds = time.monotonic() - start
         return seconds
 
+    def prepare(self) -> None:
+        """Nothing: all that it does is done."""
+
 
 def _check_gpu() -> None:
     if not torch.cuda.is_available():

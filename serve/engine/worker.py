@@ -8,12 +8,13 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from artifact.archive import ArtifactError
 from container.failure import Failure, ModelError, classify, reason
 from serve.engine import choice, wire
-from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter
+from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter, lanes
 from serve.engine.soundness import Probe
 from serve.heat.engine import Maps
 
@@ -40,21 +41,38 @@ def run(orders: Orders) -> int:
         return 1
     threading.Thread(target=_beat, args=(reporter,), daemon=True).start()
     _offer(NEXT_TO_GO)
-    streams = min(len(socks), engine.streams)
     note = getattr(engine, "note", "")  # of an engine that has measured
     best = min(orders.batch_images, engine.batch_images)
-    reporter.loaded(Loaded(engine.name, orders.device, seconds, streams, best, note))
-    for sock in socks[1:streams]:
-        lane = (sock, maps, probe, orders.batch_images, reporter)
-        threading.Thread(target=_lane, args=lane, daemon=True).start()
-    _lane(socks[0], maps, probe, orders.batch_images, reporter)
+    reporter.loaded(Loaded(engine.name, orders.device, seconds, engine.streams, best, note))
+    answering = Answering(maps, probe, orders.batch_images, threading.Semaphore(engine.streams))
+    for sock in socks[1 : lanes(engine.streams)]:
+        threading.Thread(target=_lane, args=(sock, answering, reporter), daemon=True).start()
+    threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
+    _lane(socks[0], answering, reporter)
     return 0
 
 
-def _lane(sock: socket.socket, maps: Maps, probe: Probe, most: int, reporter: Reporter) -> None:
+@dataclass(frozen=True)
+class Answering:
+    """What all lanes share: `turns` are as many as the engine computes batches at a time."""
+
+    maps: Maps
+    probe: Probe
+    most: int
+    turns: threading.Semaphore
+
+
+def _prepare(engine: choice.Engine) -> None:
+    try:
+        engine.prepare()
+    except Exception:
+        logging.exception("the engine goes on as it is: preparing it for more requests failed")
+
+
+def _lane(sock: socket.socket, answering: Answering, reporter: Reporter) -> None:
     """Answers batches, until the server closes. A lane that cannot go on ends all of them."""
     try:
-        _answer(sock, maps, probe, most)
+        _answer(sock, answering)
     except Exception as error:
         logging.exception("the engine cannot go on")
         reporter.failed(f"the engine failed: {type(error).__name__}: {error}", final=False)
@@ -106,15 +124,17 @@ def _beat(reporter: Reporter) -> None:
         time.sleep(BEAT_SECONDS)
 
 
-def _answer(sock: socket.socket, maps: Maps, probe: Probe, most: int) -> None:
+def _answer(sock: socket.socket, answering: Answering) -> None:
     """Raises the error after which the device may not be trusted."""
+    maps, probe = answering.maps, answering.probe
     while True:
-        received = wire.receive_batch(sock, maps.image_size, most)
+        received = wire.receive_batch(sock, maps.image_size, answering.most)
         if received is None:
             return
         batch, labels = received
         try:
-            rows = maps.classify(batch, labels)
+            with answering.turns:
+                rows = maps.classify(batch, labels)
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
             if not probe.sound_after(error, len(batch)):

@@ -102,14 +102,16 @@ class Acceptor:
 
     def _turn(self) -> None:
         """One round of everything that waits."""
-        for key, events in self._selector.select(0 if self._calls else TICK_SECONDS):
+        happened = self._selector.select(0 if self._calls else TICK_SECONDS)
+        # first: a client that has its answer may have sent its next request, which can be read
+        for _ in range(len(self._calls)):
+            self._guard(None, self._calls.popleft())
+        for key, events in happened:
             if isinstance(key.data, Connection):
                 if key.data.state is not State.CLOSED:
                     self._guard(key.data, partial(key.data.ready, events))
             else:
                 key.data(key.fileobj)
-        for _ in range(len(self._calls)):
-            self._guard(None, self._calls.popleft())
         now = time.monotonic()
         if now - self._swept >= TICK_SECONDS:
             self._sweep(now)
@@ -254,7 +256,7 @@ class Acceptor:
         return application.refuse(refusal, request, self._flood, close)
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Runs it after the events of this turn."""
+        """Runs it when the events of this turn have had theirs."""
         self._calls.append(call)
 
     def _later(self, call: Callable[[], None]) -> None:

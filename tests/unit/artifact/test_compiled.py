@@ -59,6 +59,27 @@ def test_streams_answer_batches_at_the_same_time_as_one_stream_does(model, engin
         assert answer == pytest.approx(engine.classify(batch), abs=1e-5)
 
 
+def test_more_batches_than_share_all_threads_are_answered_alike_before_and_after_the_split(
+    model, engine, photos
+):
+    several = compiled.CompiledClassifier(model, threads=2, streams=2, alone=1)
+    batches = [photos[: 1 + turn % 3] for turn in range(32)]
+
+    def answered() -> list:
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(several.classify, batches))
+
+    before = answered()
+    several.prepare()
+    after = answered()
+
+    for batch, first, second in zip(batches, before, after, strict=True):
+        expected = engine.classify(batch)
+        assert first == pytest.approx(expected, abs=1e-5)
+        assert second == pytest.approx(expected, abs=1e-5)
+    assert several.batch_images == 2
+
+
 def test_a_photo_and_its_normalised_floats_are_answered_alike_to_the_bit(model, engine, photos):
     floats = normalised(photos, model)
     written = np.array([[float(f"{each:.4f}") for each in floats.flat]], np.float32)

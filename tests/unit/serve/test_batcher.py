@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -52,6 +53,12 @@ class Client(threading.Thread):
         return self._outcome
 
 
+def take(batcher: Batcher, most: int, lost: Callable[[], bool] = lambda: False) -> list[Ticket]:
+    """Of an engine that has nothing yet."""
+    with batcher.station(1) as station:
+        return batcher.take(station, most, lost)
+
+
 def rows(tickets: list[Ticket]) -> batching.Probabilities:
     return np.array([[ticket.place] for ticket in tickets], np.float32)
 
@@ -59,7 +66,7 @@ def rows(tickets: list[Ticket]) -> batching.Probabilities:
 def test_one_image_is_a_batch_at_once() -> None:
     batcher = opened()
     answer = Client(batcher, [PIXELS])
-    batch = batcher.take(8, lambda: False)
+    batch = take(batcher, 8)
     batching.resolve(batch, rows(batch))
 
     assert len(batch) == 1
@@ -69,7 +76,7 @@ def test_one_image_is_a_batch_at_once() -> None:
 def test_what_waits_makes_the_next_batch_and_a_large_request_is_split() -> None:
     batcher = opened()
     answers = [Client(batcher, [PIXELS] * 5), Client(batcher, [PIXELS] * 2)]
-    batches = [batcher.take(3, lambda: False) for _ in range(3)]
+    batches = [take(batcher, 3) for _ in range(3)]
     for batch in batches:
         batching.resolve(batch, rows(batch))
 
@@ -81,14 +88,14 @@ def test_what_waits_makes_the_next_batch_and_a_large_request_is_split() -> None:
 def test_a_single_photo_waits_for_one_batch_of_a_large_request_and_not_for_its_length() -> None:
     batcher = opened(limit=100)
     large = Client(batcher, [PIXELS] * 64)
-    first = batcher.take(8, lambda: False)
+    first = take(batcher, 8)
     singles = [Client(batcher, [PIXELS]) for _ in range(3)]
-    second = batcher.take(8, lambda: False)
+    second = take(batcher, 8)
     batching.resolve(second, rows(second))
     outcomes = [single.outcome() for single in singles]
     batching.resolve(first, rows(first))
     for _ in range(7):
-        rest = batcher.take(8, lambda: False)
+        rest = take(batcher, 8)
         batching.resolve(rest, rows(rest))
 
     assert outcomes == [[0], [0], [0]]
@@ -99,7 +106,7 @@ def test_a_single_photo_waits_for_one_batch_of_a_large_request_and_not_for_its_l
 def test_a_batch_holds_images_of_one_type() -> None:
     batcher = opened()
     answers = Client(batcher, [PIXELS, PIXELS, PLANES, PIXELS])
-    batches = [batcher.take(8, lambda: False) for _ in range(3)]
+    batches = [take(batcher, 8) for _ in range(3)]
     for batch in batches:
         batching.resolve(batch, rows(batch))
     answers.outcome()
@@ -112,7 +119,7 @@ def test_expired_images_never_reach_the_engine() -> None:
     late = Client(batcher, [PIXELS] * 3, seconds=0.1)
     error = late.outcome()
     fresh = Client(batcher, [PIXELS])
-    batch = batcher.take(8, lambda: False)
+    batch = take(batcher, 8)
     batching.resolve(batch, rows(batch))
     fresh.outcome()
 
@@ -125,7 +132,7 @@ def test_a_client_that_hangs_up_is_dropped_before_the_engine_and_its_thread_is_f
     gone = Client(batcher, [PIXELS] * 3, hung_up=hung_up)
     stays = Client(batcher, [PIXELS])
     hung_up.set()
-    batch = batcher.take(8, lambda: False)
+    batch = take(batcher, 8)
     batching.resolve(batch, rows(batch))
 
     assert gone.outcome() == "the client hung up"
@@ -135,10 +142,7 @@ def test_a_client_that_hangs_up_is_dropped_before_the_engine_and_its_thread_is_f
 
 def test_what_waits_is_shared_among_idle_engines() -> None:
     batcher, batches = opened(), list[list[Ticket]]()
-    engines = [
-        threading.Thread(target=lambda: batches.append(batcher.take(8, lambda: False)))
-        for _ in range(2)
-    ]
+    engines = [threading.Thread(target=lambda: batches.append(take(batcher, 8))) for _ in range(2)]
     for engine in engines:
         engine.start()
     time.sleep(0.1)
@@ -152,10 +156,63 @@ def test_what_waits_is_shared_among_idle_engines() -> None:
     assert answer.outcome() == list(range(6))
 
 
+def test_a_busy_engine_is_sent_a_full_batch_ahead_and_no_other() -> None:
+    batcher = opened()
+    ahead: list[list[Ticket]] = []
+    with batcher.station(1) as station:
+        clients = [Client(batcher, [PIXELS])]
+        first = batcher.take(station, 2, lambda: False)
+        lane = threading.Thread(
+            target=lambda: ahead.append(batcher.take(station, 2, lambda: False))
+        )
+        lane.start()
+        clients.append(Client(batcher, [PIXELS]))
+        one_waits = list(ahead)
+        clients.append(Client(batcher, [PIXELS]))
+        lane.join(5)
+        clients.append(Client(batcher, [PIXELS]))
+        batcher.give_back(station)
+        batcher.give_back(station)
+        last = batcher.take(station, 2, lambda: False)
+    for batch in (first, *ahead, last):
+        batching.resolve(batch, rows(batch))
+
+    assert one_waits == []
+    assert [len(batch) for batch in (first, *ahead, last)] == [1, 2, 1]
+    assert [client.outcome() for client in clients] == [[0]] * 4
+
+
+def test_nothing_is_sent_ahead_while_another_engine_is_free() -> None:
+    batcher, batches = opened(), dict[str, list[Ticket]]()
+    clients = [Client(batcher, [PIXELS])]
+    with batcher.station(1) as busy, batcher.station(1) as free:
+        held = batcher.take(busy, 8, lambda: False)
+
+        def lane(name: str, station: batching.Station) -> None:
+            batches[name] = batcher.take(station, 2, ended.is_set)
+
+        ended = threading.Event()
+        lanes = [threading.Thread(target=lane, args=each)
+                 for each in (("busy", busy), ("free", free))]  # fmt: skip
+        for each in lanes:
+            each.start()
+        time.sleep(0.1)
+        clients += [Client(batcher, [PIXELS] * 2)]
+        lanes[1].join(5)
+        ended.set()
+        batcher.wake()
+        lanes[0].join(5)
+    for batch in (held, batches["free"]):
+        batching.resolve(batch, rows(batch))
+
+    assert {name: len(batch) for name, batch in batches.items()} == {"busy": 0, "free": 2}
+    assert [client.outcome() for client in clients] == [[0], [0, 1]]
+
+
 def test_the_other_type_is_next_however_much_of_the_first_one_comes() -> None:
     batcher = opened()
     answers = [Client(batcher, images) for images in ([PIXELS] * 3, [PLANES], [PIXELS] * 3)]
-    batches = [batcher.take(4, lambda: False) for _ in range(3)]
+    batches = [take(batcher, 4) for _ in range(3)]
     for batch in batches:
         batching.resolve(batch, rows(batch))
     for answer in answers:
@@ -167,7 +224,7 @@ def test_the_other_type_is_next_however_much_of_the_first_one_comes() -> None:
 def test_one_image_may_be_refused_alone() -> None:
     batcher = opened()
     answer = Client(batcher, [PIXELS] * 3)
-    batch = batcher.take(8, lambda: False)
+    batch = take(batcher, 8)
     first, _, third = rows(batch)
     batching.resolve(batch, [first, PayloadError("guilty"), third])
 
@@ -181,7 +238,7 @@ def test_a_full_queue_is_refused_with_its_limit_and_expired_images_make_room() -
         batcher.classify([PIXELS], time.monotonic() + 1)
     late.outcome()
     fresh = Client(batcher, [PIXELS])
-    batch = batcher.take(8, lambda: False)
+    batch = take(batcher, 8)
     batching.resolve(batch, rows(batch))
 
     assert fresh.outcome() == [0]
@@ -190,7 +247,7 @@ def test_a_full_queue_is_refused_with_its_limit_and_expired_images_make_room() -
 def test_a_failed_batch_fails_its_requests_at_once() -> None:
     batcher = opened()
     answer = Client(batcher, [PIXELS])
-    batching.fail(batcher.take(8, lambda: False), "the engine died")
+    batching.fail(take(batcher, 8), "the engine died")
 
     assert answer.outcome() == "the engine died"
 
@@ -208,7 +265,7 @@ def test_closing_fails_what_waits_and_what_comes() -> None:
 def test_an_engine_that_is_lost_stops_waiting() -> None:
     batcher, lost = opened(), threading.Event()
     batches: list[list[Ticket]] = []
-    waiting = threading.Thread(target=lambda: batches.append(batcher.take(8, lost.is_set)))
+    waiting = threading.Thread(target=lambda: batches.append(take(batcher, 8, lost.is_set)))
     waiting.start()
     lost.set()
     batcher.wake()

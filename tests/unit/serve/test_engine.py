@@ -45,13 +45,13 @@ def test_an_engine_that_was_begun_early_is_taken_over_once(tiny_artifact: Path) 
     orders = spawn.orders(tiny_artifact / "model", settings, plan, None)
     environment = spawn.environment(plan.threads, None)
 
-    spawn.begin(orders, environment, plan.streams)
-    first = spawn.started(orders, environment, plan.streams)
-    second = spawn.started(orders, environment, plan.streams)
+    spawn.begin(orders, environment)
+    first = spawn.started(orders, environment)
+    second = spawn.started(orders, environment)
 
     assert first.process.pid != second.process.pid
-    spawn.begin(orders, environment, plan.streams)
-    other = spawn.started({**orders, "threads": 99}, environment, plan.streams)
+    spawn.begin(orders, environment)
+    other = spawn.started({**orders, "threads": 99}, environment)
     running = [each.process.poll() is None for each in (first, second, other)]
     assert running == [True, True, True]
     for each in (first, second, other):
