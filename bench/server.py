@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from bench.load import HOST, BenchError
+from bench.client import HOST
+from bench.load import BenchError
 
 READY_SECONDS = 480
 """The platform's own limit."""

@@ -16,7 +16,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.load import HOST, distinct
+from bench.client import HOST
+from bench.load import distinct
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -7,20 +7,13 @@ measures; it shares the processors with the server all the same, and says how mu
 body differs, by a comment in the JPEG, so that no cache can answer; the pixels to decode stay.
 """
 
-import http.client
 import json
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.load import distinct
-
-HOST = "127.0.0.1"
-HEADERS = {"Content-Type": "image/jpeg", "Accept": "application/json"}
-TIMEOUT_SECONDS = 120
+from bench import load
 
 
 @dataclass(frozen=True)
@@ -36,45 +29,13 @@ def run(port: int, folder: Path, concurrency: int, seconds: float) -> Load:
     """Raises RuntimeError for any answer but a prediction: a refusal is quick, and no figure."""
     photos = [path.read_bytes() for path in sorted(folder.iterdir())
               if path.suffix.lower() in (".jpg", ".jpeg")]  # fmt: skip
-    latencies: list[float] = []
-    failures: list[str] = []
-    run_id = time.time_ns()
-    start, used_before = time.perf_counter(), time.process_time()
-
-    def ask(thread: int) -> None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
-        count = thread
-        # at least one answer each, however slow the server is
-        while True:
-            body = distinct(photos[count % len(photos)], f"{run_id}-{thread}-{count}")
-            count += 1
-            sent = time.perf_counter()
-            connection.request("POST", "/invocations", body, HEADERS)
-            answer = connection.getresponse()
-            text = answer.read()
-            now = time.perf_counter()
-            if answer.status != 200 or b'"probability"' not in text:
-                raise RuntimeError(f"HTTP {answer.status}: {text[:200]!r}")
-            latencies.append(1000 * (now - sent))
-            if failures or now - start >= seconds:
-                connection.close()
-                return
-
-    def guarded(thread: int) -> None:
-        try:
-            ask(thread)
-        except (OSError, http.client.HTTPException, RuntimeError) as error:
-            failures.append(f"{type(error).__name__}: {error}")
-
-    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise RuntimeError(failures[0])
-    used = time.process_time() - used_before
-    return Load(time.perf_counter() - start, latencies, used)
+    try:
+        seen = load.run(port, photos, concurrency, seconds)
+    except load.BenchError as error:
+        raise RuntimeError(str(error)) from error
+    if seen.refused:
+        raise RuntimeError(f"{seen.refused} requests were refused")
+    return Load(seen.seconds, [1000 * each for each in seen.latencies], seen.client_seconds)
 
 
 def in_process(port: int, folder: Path, concurrency: int, seconds: float) -> Load:

@@ -35,6 +35,7 @@ timeout = 60  # of a silent front, which beats several times a second; requests 
 graceful_timeout = 25  # the platform kills 30 s after SIGTERM
 keepalive = 75  # longer than load balancers keep an idle connection, so that they close first
 backlog = 2048
+forwarded_allow_ips = ""  # nothing here depends on what a proxy says, so that none is believed
 loglevel = "warning"
 logconfig_dict = log.configuration(settings.log_level, settings.log_format)
 accesslog = None

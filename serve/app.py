@@ -1,34 +1,31 @@
 """The HTTP side: it holds no model and never imports torch; it starts engines and asks them.
 
-`serve.boot` starts it. Every body is JSON, unless predictions are accepted as another type; every
-5xx carries an `id` under which the log has the reason.
+`serve.boot` starts it. Flask has the routes, but for the one that all the load is on: what it and
+WSGI do for a request takes as long as all that is done about a photo but to decode it.
 """
 
-import logging
-import uuid
+from functools import partial
+from urllib.parse import parse_qsl
 
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from serve import card, echo, models_api, trace, transform
-from serve.attributes import CUSTOM_ATTRIBUTES
-from serve.flood import Flood
+from serve import card, echo, models_api, reply, trace, transform
 from serve.front import received
+from serve.front.application import Direct
+from serve.front.received import Received
 from serve.invocation import answer_to
 from serve.readiness import READY, Pinged
-from serve.refusal import BusyError, Refusal
+from serve.reply import Reply
 from serve.server import Server
-from serve.trace import server_timing
-from serve.watch import Watch
-
-logger = logging.getLogger("serve")
-flood = Flood(logger)
 
 
 def routes(server: Server) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.extensions["watch"] = server.watch  # the front refuses some requests before they come here
+    direct: Direct = {}
+    app.extensions["direct"] = direct
     pinged = Pinged()
 
     @app.route("/ping", methods=["GET", "POST"])
@@ -40,13 +37,12 @@ def routes(server: Server) -> Flask:
     if server.loader is not None:
         models_api.add(app, server, server.loader)
     else:
+        answer = partial(invocations, server)
+        direct["POST", "/invocations"] = answer
 
-        @app.post("/invocations")
-        def invocations() -> ResponseReturnValue:
-            asked = request.environ[received.KEY]
-            trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
-            data, mimetype = answer_to(server, server.registry.only(), asked, request.args)
-            return Response(data, content_type=mimetype)
+        @app.post("/invocations")  # for paths that mean the same, and the answer to other methods
+        def invoke() -> ResponseReturnValue:
+            return _response(answer(request.environ[received.KEY]))
 
         @app.get("/execution-parameters")
         def execution_parameters() -> ResponseReturnValue:
@@ -75,27 +71,31 @@ def routes(server: Server) -> Flask:
                 made = page.html(card.read(up[""]), "/invocations", server.settings.top_k)
             return Response(made, headers=page.HEADERS, content_type="text/html; charset=utf-8")
 
-    # what is registered last is called first
-    app.after_request(lambda response: _timed(response, server.watch))
-    app.after_request(_echo)
-    app.register_error_handler(Refusal, _refused)
+    app.after_request(partial(_closing, server))
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(MemoryError, _out_of_memory)
-    app.register_error_handler(Exception, _defect)
+    app.register_error_handler(Exception, lambda error: _response(reply.of(error)))
     return app
 
 
-def _refused(refusal: Refusal) -> ResponseReturnValue:
-    trace.refused(refusal)
-    body = refusal.as_dict()
-    if refusal.status < 500:
-        return jsonify(body), refusal.status
-    body["id"] = uuid.uuid4().hex
-    if not isinstance(refusal, BusyError):
-        logger.warning("%d id=%s: %s", refusal.status, body["id"], refusal.message)
-        return jsonify(body), refusal.status
-    flood.say(refusal.message, f"503 id={body['id']}: {refusal.message}")
-    return jsonify(body), refusal.status, {"Retry-After": str(refusal.retry_seconds)}
+def invocations(server: Server, asked: Received) -> Reply:
+    """The answer of the one model."""
+    trace.begin(asked.header(echo.INFERENCE_ID), asked.began)
+    try:
+        query = asked.request.query
+        # of a name that comes twice the first counts
+        named = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
+        body, content_type = answer_to(server, server.registry.only(), asked, named)
+        given = Reply(200, body, content_type)
+    except Exception as error:
+        given = reply.of(error)
+    given.headers.update(reply.closing(given.status, server.watch, asked.header))
+    return given
+
+
+def _response(given: Reply) -> Response:
+    return Response(
+        given.body, given.status, content_type=given.content_type, headers=given.headers
+    )
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -109,32 +109,7 @@ def _allowed(error: HTTPException) -> dict[str, str]:
     return {"Allow": ", ".join(sorted(methods))} if methods else {}
 
 
-def _out_of_memory(error: Exception) -> ResponseReturnValue:
-    logger.error("out of memory while reading a request")
-    return _refused(BusyError("the server has no memory left for this request"))
-
-
-def _defect(error: Exception) -> ResponseReturnValue:
-    trace.refused(error)
-    identity = uuid.uuid4().hex
-    logger.error("500 id=%s: %s", identity, error, exc_info=error)
-    return jsonify({"error": "internal error; the log has it under this id", "id": identity}), 500
-
-
-def _timed(response: Response, watch: Watch) -> Response:
-    """Counts what was asked; says where its time went, if it was asked to."""
-    done = watch.finish(response.status_code)
-    if done is None or not done[0].timed:
-        return response
-    said = server_timing(*done)
-    response.headers["Server-Timing"] = said
-    if CUSTOM_ATTRIBUTES in response.headers:  # the only header that an endpoint passes on
-        echoed = f"{response.headers[CUSTOM_ATTRIBUTES]}; server-timing=({said})"
-        response.headers[CUSTOM_ATTRIBUTES] = echoed[: echo.MAX_CHARACTERS]
-    return response
-
-
-def _echo(response: Response) -> Response:
-    """Custom attributes reach the client only if the answer carries them."""
-    response.headers.update(echo.echoed(lambda name: request.headers.get(name, "")))
+def _closing(server: Server, response: Response) -> Response:
+    asked: Received = request.environ[received.KEY]
+    response.headers.update(reply.closing(response.status_code, server.watch, asked.header))
     return response

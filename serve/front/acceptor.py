@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from serve.flood import Flood
 from serve.front import application
-from serve.front.application import App
+from serve.front.application import App, Direct
 from serve.front.connection import Connection, State
 from serve.front.pool import Pool
 from serve.front.received import Received
@@ -62,7 +61,7 @@ class Limits:
 
 class Acceptor:
     """`wakeup` is a pipe, read end and write end, neither of which blocks. `refused` is told what
-    never reaches the application."""
+    never reaches the application; what `direct` answers does not reach it either."""
 
     def __init__(
         self,
@@ -72,6 +71,7 @@ class Acceptor:
         config: Any,
         wakeup: tuple[int, int],
         refused: Callable[[Refusal], None] = lambda refusal: None,
+        direct: Direct | None = None,
     ) -> None:
         self.config, self.local = config, listeners[0].getsockname()
         self.body_limit = limits.body
@@ -80,10 +80,10 @@ class Acceptor:
         self.stopping = False
         self._app, self._limits, self._listeners = app, limits, listeners
         self._wakeup, self._refused = wakeup, refused
+        self._direct = direct or {}
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._calls: deque[Callable[[], None]] = deque()
-        self._flood = Flood(log)
         self._held = 0
         self._swept = 0.0
         self._work = Lane("request", limits.threads, limits.requests)
@@ -247,13 +247,18 @@ class Acceptor:
                 refusal = BusyError("the request's time ran out while it waited for its turn")
                 close = self.stopping or received.request.should_close()
                 return self.refusal(refusal, received.request, close), close
+            asked = received.request
+            answer = self._direct.get((asked.method, asked.path))
+            if answer is not None:
+                close = self.stopping or asked.should_close()
+                return application.written(answer(received), close), close
             return application.call(self._app, received, self.config, self.stopping)
         except BaseException as error:
             return application.fail(error), True
 
     def refusal(self, refusal: Refusal, request: Any, close: bool) -> bytes:
         self._refused(refusal)
-        return application.refuse(refusal, request, self._flood, close)
+        return application.refuse(refusal, request, close)
 
     def soon(self, call: Callable[[], None]) -> None:
         """Runs it when the events of this turn have had theirs."""

@@ -1,23 +1,25 @@
 """A whole request -> the bytes of its answer, from the application or of our own making."""
 
 import http
-import json
-import logging
-import uuid
+import time
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
-from gunicorn import util
 from gunicorn.http import wsgi
 
+from serve import reply
 from serve.echo import echoed
-from serve.flood import Flood
 from serve.front.received import KEY, Received
-from serve.refusal import BusyError, Refusal
+from serve.refusal import Refusal
+from serve.reply import Reply
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Direct = dict[tuple[str, str], Callable[[Received], Reply]]
+"""Method and path -> what answers there, without an application."""
 
-log = logging.getLogger("serve")
+PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Collected:
@@ -52,38 +54,33 @@ def call(app: App, received: Received, config: Any, close: bool) -> tuple[bytes,
     return b"".join(collected.parts), response.should_close()
 
 
-def refuse(refusal: Refusal, request: Any, flood: Flood, close: bool) -> bytes:
+def refuse(refusal: Refusal, request: Any, close: bool) -> bytes:
     """The answer to what never reaches the application; `request` is None without a whole head."""
-    body = refusal.as_dict()
     headers = dict(getattr(request, "headers", []))
-    given = echoed(lambda name: headers.get(name.upper(), ""))
-    if isinstance(refusal, BusyError):
-        body["id"] = uuid.uuid4().hex
-        given["Retry-After"] = str(refusal.retry_seconds)
-        flood.say(refusal.message, f"503 id={body['id']}: {refusal.message}")
-    return _bytes(refusal.status, body, given, close, getattr(request, "method", "") == "HEAD")
+    given = reply.of(refusal)
+    given.headers.update(echoed(lambda name: headers.get(name.upper(), "")))
+    return written(given, close, getattr(request, "method", "") == "HEAD")
 
 
 def fail(error: BaseException) -> bytes:
     """The answer where the application broke."""
-    identity = uuid.uuid4().hex
-    log.error("500 id=%s: %s", identity, error, exc_info=error)
-    body = {"error": "internal error; the log has it under this id", "id": identity}
-    return _bytes(500, body, {}, close=True, no_body=False)
+    return written(reply.of(error), close=True)
 
 
-def _bytes(
-    status: int, body: dict[str, Any], given: dict[str, str], close: bool, no_body: bool
-) -> bytes:
-    text = json.dumps(body).encode() + b"\n"
+def written(given: Reply, close: bool, no_body: bool = False) -> bytes:
     lines = [
-        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
+        f"HTTP/1.1 {given.status} {PHRASES.get(given.status, 'Unknown')}",
         f"Server: {wsgi.SERVER}",
-        f"Date: {util.http_date()}",
+        f"Date: {_date(int(time.time()))}",
         f"Connection: {'close' if close else 'keep-alive'}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(text)}",
-        *(f"{name}: {value}" for name, value in given.items()),
+        f"Content-Type: {given.content_type}",
+        f"Content-Length: {len(given.body)}",
+        *(f"{name}: {value}" for name, value in given.headers.items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    return head if no_body else head + text
+    return head if no_body else head + given.body
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

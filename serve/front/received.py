@@ -34,7 +34,8 @@ class Received:
 
     def header(self, name: str) -> str:
         """A header field, whatever its case; "" where there is none."""
-        return ", ".join(value for known, value in self.request.headers if known == name.upper())
+        wanted = name.upper()
+        return ", ".join([value for known, value in self.request.headers if known == wanted])
 
     def late(self) -> bool:
         return time.monotonic() >= self.deadline

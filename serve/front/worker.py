@@ -36,6 +36,7 @@ class FrontWorker(Worker):  # type: ignore[misc]
             self.cfg,
             self.PIPE,
             self.wsgi.extensions["watch"].refused,
+            self.wsgi.extensions["direct"],
         )
         front.run(self._alive)
 

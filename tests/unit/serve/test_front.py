@@ -14,6 +14,7 @@ from gunicorn.config import Config
 from serve.front import connection
 from serve.front.acceptor import Acceptor, Limits
 from serve.front.received import KEY
+from serve.reply import Reply
 
 LIMITS = {
     "connections": 50,
@@ -50,7 +51,7 @@ class Application:
 
 
 @contextlib.contextmanager
-def serving(**limits):
+def serving(direct=None, **limits):
     application = Application()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
     wakeup = os.pipe()
@@ -58,7 +59,9 @@ def serving(**limits):
         os.set_blocking(end, False)
     alive = threading.Event()
     alive.set()
-    front = Acceptor(application, [listener], Limits(**LIMITS | limits), Config(), wakeup)
+    front = Acceptor(
+        application, [listener], Limits(**LIMITS | limits), Config(), wakeup, direct=direct
+    )
     port = listener.getsockname()[1]
     thread = threading.Thread(target=front.run, args=(alive.is_set,))
     thread.start()
@@ -125,6 +128,31 @@ def test_requests_on_one_connection_are_answered_one_after_the_other(front):
     assert [each.rpartition(b"\r\n")[2] for each in answers.split(b"HTTP/1.1 200 OK")[1:]] == [
         b"one", b"two", b"three",
     ]  # fmt: skip
+
+
+def test_what_is_answered_directly_never_reaches_the_application():
+    def answer(received):
+        if received.body.getvalue() == b"accident":
+            raise RuntimeError("an accident")
+        return Reply(499, received.body.getvalue() * 2, "text/plain", {"X-More": "yes"})
+
+    with serving(direct={("POST", "/direct"): answer}) as front:
+        asked = post("/direct", b"one") + post("/direct", b"two") + post("/other", b"x", CLOSE)
+        first, second, third = send(front, asked).split(b"HTTP/1.1 ")[1:]
+        last = send(front, post("/direct", b"three", CLOSE))
+        other_method = send(front, post("/direct", b"x", CLOSE).replace(b"POST", b"PUT"))
+        broken = send(front, post("/direct", b"accident"))
+
+    head, _, body = first.partition(b"\r\n\r\n")
+    assert head.splitlines()[0] == b"499 Unknown"
+    assert {b"Content-Type: text/plain", b"Content-Length: 6", b"X-More: yes",
+            b"Connection: keep-alive"} < set(head.splitlines())  # fmt: skip
+    assert (body, second[-6:]) == (b"oneone", b"twotwo")
+    assert third.endswith(b"\r\n\r\nx")
+    assert b"Connection: close" in last
+    assert other_method.endswith(b"\r\n\r\nx")
+    assert b"500 Internal" in broken
+    assert b"accident" not in broken
 
 
 def test_chunks_byte_by_byte_are_a_body(front):
