@@ -85,8 +85,8 @@ class CompiledClassifier:
         self.image_size = self.description.preprocessing.image_size
         self.threads, self.streams = threads, streams
         alone = alone or streams
-        self.batch_images = max(2, threads // alone)
-        """A photo for each thread: with more the arithmetic is no quicker, and needs memory."""
+        self.batch_images = 2
+        """They are computed one after the other: two share the way here, more would only wait."""
         named = archive.check_sizes(self.folder, self.description, archive.ENGINE_FILES)
         archive.check_hash(self.folder, archive.ENGINE_GRAPH, named)  # read by a parser: first
         checking = _Checking(self.folder, named)  # beside compiling: both take a while
@@ -169,15 +169,13 @@ class Graph:
             requests = self._requests(images.dtype != np.uint8, crowded)
             request = requests.get()
             try:
-                # shared: the next call may write where this answer is, so it is copied at once
-                answer = request.infer({0: images}, share_inputs=True, share_outputs=True)
-                copied: NDArray[np.float32] = answer[0].copy()
+                return np.concatenate([_infer(request, images[at : at + 1])
+                                       for at in range(len(images))])  # fmt: skip
             finally:
                 requests.put(request)
         finally:
             with self._entering:
                 self._inside -= 1
-        return copied
 
     def split(self, streams: int) -> None:
         """From its return on, so many batches at a time are computed each on its share of the
@@ -215,6 +213,9 @@ class Graph:
 
         from_file = isinstance(self._model, Path)
         model = self._core.read_model(self._model) if from_file else self._model.clone()
+        # one photo at a time: several at once are no quicker on a processor, and of a graph for any
+        # number each stream would keep weights of its own
+        model.reshape([1, 3, rules.image_size, rules.image_size])
         steps = PrePostProcessor(model)
         given = steps.input()
         given.model().set_layout(openvino.Layout("NCHW"))
@@ -236,6 +237,13 @@ class Graph:
         for _ in range(streams):
             free.put(compiled.create_infer_request())
         return free
+
+
+def _infer(request: Any, image: NDArray[Any]) -> NDArray[np.float32]:
+    # shared: the next call may write where this answer is, so it is copied at once
+    answer = request.infer({0: image}, share_inputs=True, share_outputs=True)
+    copied: NDArray[np.float32] = answer[0].copy()
+    return copied
 
 
 class _Checking:

@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGE_BYTES = 4 << 20
 """From here on a block is a mapping of its own, gone as soon as it is freed. Photos up to a
 megapixel stay below, for which mapping and unmapping would cost more than it gives."""
-SPARE_BYTES = 16 << 20
+SPARE_BYTES = 8 << 20
 """At the heap's end before it is returned: what a few photos need, which the next ones take again.
 Without it each photo's memory goes, and comes back page by page."""
 

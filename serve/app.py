@@ -88,7 +88,7 @@ def invocations(server: Server, asked: Received) -> Reply:
         given = Reply(200, body, content_type)
     except Exception as error:
         given = reply.of(error)
-    given.headers.update(reply.closing(given.status, server.watch, asked.header))
+    given.headers.update(reply.closing(given.status, server.watch.finish, asked.header))
     return given
 
 
@@ -111,5 +111,5 @@ def _allowed(error: HTTPException) -> dict[str, str]:
 
 def _closing(server: Server, response: Response) -> Response:
     asked: Received = request.environ[received.KEY]
-    response.headers.update(reply.closing(response.status_code, server.watch, asked.header))
+    response.headers.update(reply.closing(response.status_code, server.watch.finish, asked.header))
     return response

@@ -16,7 +16,6 @@ from serve.attributes import CUSTOM_ATTRIBUTES
 from serve.echo import MAX_CHARACTERS, echoed
 from serve.flood import Flood
 from serve.refusal import BusyError, Refusal
-from serve.watch import Watch
 
 JSON = "application/json"
 
@@ -65,11 +64,16 @@ def dump(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode("ascii") + b"\n"
 
 
-def closing(status: int, watch: Watch, header: Callable[[str], str]) -> dict[str, str]:
-    """Counts the thread's request, if it has one; the header fields that every answer carries, from
-    those of the request: custom attributes reach the client only if the answer has them, too."""
+def closing(
+    status: int,
+    finish: Callable[[int], tuple[trace.Trace, float] | None],
+    header: Callable[[str], str],
+) -> dict[str, str]:
+    """The header fields that every answer carries, from those of the request: custom attributes
+    reach the client only if the answer has them, too. `finish` counts the thread's request, and
+    gives its trace and seconds, if it has one."""
     fields = echoed(header)
-    done = watch.finish(status)
+    done = finish(status)
     if done is None or not done[0].timed:
         return fields
     said = trace.server_timing(*done)

@@ -76,6 +76,14 @@ def size(pid: int, proc: Path = Path("/proc")) -> Size | None:
     return Size(own, _kib(text, "VmHWM"), _kib(text, "RssFile"))
 
 
+def may_double(own: Size, room: Room) -> bool:
+    """Whether an engine may take as much again: where another one of that size fits beside it then,
+    as it needs to be replaced without a failed request."""
+    if room.limit is None or room.used is None:
+        return True
+    return room.used + 3 * own.own_peak <= room.limit * (1 - FREE_SHARE)
+
+
 def _meminfo(name: str, proc: Path = Path("/proc")) -> int | None:
     try:
         return _kib((proc / "meminfo").read_text(), name) or None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from artifact.archive import ArtifactError
 from container.failure import Failure, ModelError, classify, reason
-from serve.engine import choice, wire
+from serve.engine import choice, memory, wire
 from serve.engine.control import BEAT_SECONDS, Loaded, Orders, Reporter, lanes
 from serve.engine.soundness import Probe
 from serve.heat.engine import Maps
@@ -64,7 +64,11 @@ class Answering:
 
 def _prepare(engine: choice.Engine) -> None:
     try:
-        engine.prepare()
+        own = memory.size(os.getpid())
+        if own is None or memory.may_double(own, memory.room()):
+            engine.prepare()
+        else:
+            logging.warning("the engine goes on as it is: more of it would not fit into memory")
     except Exception:
         logging.exception("the engine goes on as it is: preparing it for more requests failed")
 

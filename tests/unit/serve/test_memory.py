@@ -52,6 +52,23 @@ def test_what_the_first_large_batches_take_is_no_leak_and_what_never_stops_is() 
     assert leaking.verdict(now) is Verdict.REPLACE_BESIDE
 
 
+@pytest.mark.parametrize(
+    ("limit", "used", "fits"),
+    [
+        pytest.param(1000, 300, True, id="room for three more"),
+        pytest.param(1000, 700, False, id="none to be replaced in"),
+        pytest.param(None, None, True, id="no limit"),
+    ],
+)
+def test_an_engine_grows_to_twice_its_size_only_where_it_can_still_be_replaced(
+    limit: int | None, used: int | None, fits: bool
+) -> None:
+    own = Size(80 * MIB, 150 * MIB, 50 * MIB)
+    room = Room(limit and limit * MIB, used and used * MIB)
+
+    assert memory.may_double(own, room) is fits
+
+
 def test_a_process_is_as_large_as_what_it_holds_alone() -> None:
     before = memory.size(os.getpid())
     held = bytearray(os.urandom(64 * MIB))
