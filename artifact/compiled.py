@@ -98,6 +98,8 @@ class CompiledClassifier:
             first = " ".join(str(error).split())[:300]
             raise ArtifactError(f"{archive.ENGINE_GRAPH} cannot be compiled: {first}") from error
         checking.result()
+        if alone == streams:
+            self.prepare()  # nothing but to forget what it would be made of
 
     def classify(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities N x classes of N x H x W x 3 uint8 pixels, or of N x 3 x H x W float32 that

@@ -47,7 +47,8 @@ def run(orders: Orders) -> int:
     answering = Answering(maps, probe, orders.batch_images, threading.Semaphore(engine.streams))
     for sock in socks[1 : lanes(engine.streams)]:
         threading.Thread(target=_lane, args=(sock, answering, reporter), daemon=True).start()
-    threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
+    if engine.streams > orders.streams_alone:
+        threading.Thread(target=_prepare, args=(engine,), daemon=True).start()
     _lane(socks[0], answering, reporter)
     return 0
 
