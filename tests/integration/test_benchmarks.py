@@ -253,7 +253,7 @@ def test_a_refused_request_ends_the_load(server, tmp_path):
     done = run("load", str(server.port), str(tmp_path), "2", "1")
 
     assert done.returncode == 1
-    assert "a request failed: RuntimeError: HTTP 400" in done.stderr
+    assert "a request failed: BenchError: HTTP 400" in done.stderr
 
 
 def test_load_changes_the_file_and_not_the_picture(red_jpeg):
