@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from artifact import archive
 from artifact.archive import Description
-from artifact.compiled import Graph, runtime_to_serve
+from artifact.compiled import Graph, core
 from serve.heat import tail
 
 
@@ -19,8 +19,7 @@ class CompiledMaps:
     """`folder` holds the artifact. Costs a reading and a compilation of the graph."""
 
     def __init__(self, folder: Any, description: Description, threads: int) -> None:
-        openvino = runtime_to_serve()
-        model = openvino.Core().read_model(folder / archive.ENGINE_GRAPH)
+        model = core().read_model(folder / archive.ENGINE_GRAPH)
         found = tail.with_maps(model)
         self._graph = None if found is None else Graph(found, description, threads)
         self._labels = len(description.labels)
