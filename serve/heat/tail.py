@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from artifact.compiled import core
+
 SPACE = (2, 3)
 """Axes of height and width in N x C x H x W."""
 LONGEST = 64
@@ -169,11 +171,11 @@ def _fixed(output: Any) -> bool:
 
 def _values(output: Any) -> Any:
     """The numbers of what is the same for every photo; int8 weights become floats."""
-    from openvino import Core, Model
+    from openvino import Model
 
     if output.get_node().get_type_name() == "Constant":
         return output.get_node().get_data().astype(np.float32)
-    return np.array(Core().compile_model(Model([output], []), "CPU")([])[0], np.float32)
+    return np.array(core().compile_model(Model([output], []), "CPU")([])[0], np.float32)
 
 
 def _size(output: Any) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from artifact.compiled import core
 from artifact.network import normalise
 from artifact.preprocess import Preprocessing
 from container import resources
@@ -141,7 +142,7 @@ class OpenvinoEngine:
                 )
             model = _from_pixels(openvino, model, preprocessing)
             model.reshape([batch, side, side, 3])
-            compiled = openvino.Core().compile_model(
+            compiled = core().compile_model(
                 model,
                 "CPU",
                 {
