@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from debugger.profiler.machine import Reading
@@ -77,9 +78,10 @@ class Lines:
         self._opened, self._bytes = at, 0
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a full disk of the network's may say so only here
+                os.close(file)
 
 
 def hour_folder(base: Path, at: float) -> Path:

@@ -208,6 +208,7 @@ def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, 
         splits = photos.read_splits(job, chosen, gathered)
         run = Training(job, chosen, splits, Interruption(), gathered)
         run.fit()
+        run.profiler.abandon()
         run.scalars.close()
         return run.state.history[-1]["validation_top1_accuracy"]
 

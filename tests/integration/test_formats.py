@@ -29,6 +29,7 @@ def trained(tree, name, capsys):
     splits = photos.read_splits(job, chosen, gathered)
     training = Training(job, chosen, splits, Interruption(), gathered)
     training.fit()
+    training.profiler.abandon()
     training.scalars.close()
     lines = capsys.readouterr().out.splitlines()
     return [

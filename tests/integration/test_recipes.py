@@ -78,6 +78,7 @@ def trained(root, splits, stop_at=None, **given):
     job = Job.read(root)
     run = Training(job, chosen, splits, Stopping(stop_at), Gathered(ALONE, job))
     run.fit()
+    run.profiler.abandon()
     run.scalars.close()
     return run
 

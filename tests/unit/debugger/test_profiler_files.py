@@ -1,6 +1,7 @@
 """The profiler's files: written by us, read by smdebug's readers and by ours."""
 
 import json
+import os
 import shutil
 import time
 import warnings
@@ -97,6 +98,22 @@ def test_files_that_cannot_be_opened_are_given_up_and_nothing_is_raised(tmp_path
 
     assert broken == [False, False, True, True]
     assert "system" in lines.error
+
+
+def test_a_file_that_is_lost_is_told_and_the_next_sample_has_a_new_one(tmp_path):
+    lines = Lines(Settings(folder=tmp_path), "algo-1", 1)
+    lines.write(START, readings())
+    os.close(lines._file)
+    lines._file = -1  # no number that another thread could be given meanwhile
+
+    lines.write(START + 1, readings())
+    told = lines.error
+    lines.write(START + 2, readings())
+    lines.close()
+
+    assert "Bad file descriptor" in told
+    assert not lines.broken
+    assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
 def step(number, start=START, seconds=0.5, epoch=1):
