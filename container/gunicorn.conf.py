@@ -17,8 +17,8 @@ from container.settings import Settings
 try:
     settings = Settings.read()
 except Failure as error:
-    print(f"server not started: {'; '.join(reason(error).splitlines())}", file=sys.stderr)
-    sys.stderr.flush()
+    why = f"server not started: {'; '.join(reason(error).splitlines())}"
+    print(log.last_line(why, os.environ.get("LOG_FORMAT", "")), file=sys.stderr, flush=True)
     sys.exit(1)
 
 # numpy's own threads would compete with the engine's; set before a worker imports it
@@ -48,5 +48,6 @@ control_socket_disable = True
 def on_exit(server: Any) -> None:
     text = last_words.read()
     if text:
-        print(f"server stopped: {text}", file=sys.stderr, flush=True)
+        ended = log.last_line(f"server stopped: {text}", settings.log_format)
+        print(ended, file=sys.stderr, flush=True)
         os._exit(1)

@@ -44,6 +44,14 @@ class Json(logging.Formatter):
 FORMATTERS = {"text": OneLine, "json": Json}
 
 
+def last_line(text: str, form: str) -> str:
+    """Of a server that ends: `text` as it is, or as an object like the lines before it."""
+    if form != "json":
+        return text
+    end = {"name": "serve", "levelname": "CRITICAL", "msg": text}
+    return Json().format(logging.makeLogRecord(end))
+
+
 def to_stderr(form: str) -> None:
     """For a process that logs next to nothing: all of it from warning on, without what
     logging.config imports."""

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -204,6 +205,21 @@ def test_a_bad_setting_ends_the_container_with_the_reason_last(
     assert "server not started: setting" in last
     assert all(name in last for name in settings)
     assert reason in last
+
+
+@pytest.mark.parametrize("why", ["a setting", "a model"])
+def test_a_log_of_objects_is_one_to_its_last_line(copy: Path, tmp_path: Path, why: str) -> None:
+    settings = {"TOP_K": "y"} if why == "a setting" else {}
+    if why == "a model":
+        (copy / "model" / "model.json").unlink()
+    server = serving.launch(copy, tmp_path / "log", LOG_FORMAT="json", **settings)
+    code = server.process.wait(60)
+
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert code == 1
+    assert lines[-1]["level"] == "CRITICAL"
+    assert re.match("server (not started: setting|stopped: model): ", lines[-1]["message"])
+    assert "fix: " in lines[-1]["message"]
 
 
 def test_ping_is_red_with_a_reason_until_the_reference_image_is_classified(
