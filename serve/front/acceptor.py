@@ -33,6 +33,8 @@ STOP_IDLE_SECONDS = 0.5
 """After the order to stop: for a request that is on its way on a kept connection."""
 YOUNG_SECONDS = 1.0
 """A client that came later than this is given up after the others."""
+SMALL_BYTES = 16 << 10
+"""To give up one that holds less would free next to nothing."""
 CONTROL_THREADS = 16
 CONTROL_REQUESTS = 64
 
@@ -85,6 +87,7 @@ class Acceptor:
         self._connections: set[Connection] = set()
         self._calls: deque[Callable[[], None]] = deque()
         self._held = 0
+        self._evicting = False
         self._swept = 0.0
         self._work = Lane("request", limits.threads, limits.requests)
         self._control = Lane("control", CONTROL_THREADS, CONTROL_REQUESTS)
@@ -199,12 +202,24 @@ class Acceptor:
         return self._held > self._limits.held
 
     def evict(self, newest: Connection) -> None:
-        """Gives up the slowest of the bodies and answers on their way, the newest one last."""
+        """Gives up the slowest of the bodies and answers on their way until the rest has room, the
+        newest one last."""
+        if self._evicting:
+            return  # what is told to one that is given up is an answer on its way, too
+        self._evicting = True
+        try:
+            while self.overfull() and (victim := self._slowest(newest)) is not None:
+                self._guard(victim, victim.evict)
+        finally:
+            self._evicting = False
+
+    def _slowest(self, newest: Connection) -> Connection | None:
         now = time.monotonic()
         moving = [each for each in self._connections if each.speed(now) < float("inf")]
         settled = [each for each in moving if now - each.began > YOUNG_SECONDS]
-        if newest in moving or settled:
-            min(settled or [newest], key=lambda each: each.speed(now)).evict()
+        large = [each for each in settled if each.held >= SMALL_BYTES]
+        last = [newest] if newest in moving else settled
+        return min(large or last, key=lambda each: each.speed(now), default=None)
 
     # -- requests
 

@@ -292,6 +292,11 @@ class Connection:
             return self._moved / WINDOW_SECONDS
         return float("inf")
 
+    @property
+    def held(self) -> int:
+        """Bytes of its body that have come, or of its answer that have not gone."""
+        return self.body.received if self.body is not None else len(self._outbox)
+
     def evict(self) -> None:
         """The server needs its memory or its socket for others."""
         if self.state is State.BODY:

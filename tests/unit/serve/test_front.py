@@ -367,6 +367,28 @@ def test_many_bodies_at_once_cost_the_slowest_and_the_memory_stays_bounded(front
     assert 1 <= len(refused) <= 3
 
 
+def test_hundreds_of_small_bodies_that_stand_still_cost_a_large_one_nothing():
+    limits = {"connections": 500, "body": 150_000, "deadline_seconds": 60.0}
+    with serving(**limits) as front, contextlib.ExitStack() as open_socks:
+        standing = [open_socks.enter_context(dial(front)) for _ in range(300)]
+        large = open_socks.enter_context(dial(front))
+        for sock in standing:
+            sock.sendall(post("/a").replace(b": 3", b": 99999") + b"x")
+        large.sendall(post("/a").replace(b": 3", b": 140000") + bytes(120_000))
+        time.sleep(1.2)
+        honest = open_socks.enter_context(dial(front))
+        whole = post("/b", bytes(110_000), CLOSE)
+        honest.sendall(whole[:100_000])
+        refused = large.recv(65536)
+        honest.sendall(whole[100_000:])
+        answer = everything(honest)
+        reached = sum(comes_soon(sock, 0.001) for sock in standing)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert reached == 0
+
+
 @pytest.mark.parametrize(
     ("path", "begins"),
     [
