@@ -101,7 +101,7 @@ class Batcher:
     """Closed until an engine is ready; `limit` is how many images may wait."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self.taken: Callable[[int], None] = lambda images: None
         """Told the size of every batch."""
         self._turns: deque[Request] = deque()
@@ -140,12 +140,12 @@ class Batcher:
         with self._changed:
             if self._closed is not None:
                 raise BusyError(self._closed)
-            if self._count + request.waiting > self._limit:
+            if self._count + request.waiting > self.limit:
                 self._drop()
-            if self._count + request.waiting > self._limit:
+            if self._count + request.waiting > self.limit:
                 raise BusyError(
-                    f"the queue is full: {self._count} images wait, the limit is {self._limit}",
-                    limit=self._limit,
+                    f"the queue is full: {self._count} images wait, the limit is {self.limit}",
+                    limit=self.limit,
                     waiting=self._count,
                 )
             self._turns.append(request)

@@ -124,7 +124,8 @@ def _classify(
     elif explained is None:
         answers = iter(classify(images))
     else:
-        found = explain(images, len(entry.model.labels), explained, classify)
+        classes, room = len(entry.model.labels), entry.batcher.limit
+        found = explain(images, classes, explained, classify, room)
         answers, heats = iter([row for row, _ in found]), iter([heat for _, heat in found])
     outcomes = []
     for item in items:

@@ -67,9 +67,13 @@ class Readiness:
         """Starts beyond the first of each engine."""
         return max(0, self._starts - len(self._states))
 
-    def loading(self, engine: int, reason: str) -> None:
+    def starting(self, engine: int) -> None:
+        """A process is started for it, maybe beside one that still answers."""
         self._starts += 1
         self._started[engine] = time.monotonic()
+
+    def loading(self, engine: int, reason: str) -> None:
+        self.starting(engine)
         self._set(engine, State(LOADING, now(), reason, "starting"))
         log.info("%s %d: loading: %s", self._who, engine, reason)
 

@@ -4,6 +4,7 @@ A model that can never be loaded is given up, which ends a server that has no ot
 dies after it was ready once is started again for ever, ever more slowly, while /ping says so.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ FIRST_TRIES = 3
 LONGEST_WAIT_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """An engine that lived so long is started again without waiting."""
+
+log = logging.getLogger("serve.engine")
 
 
 class Keeper(threading.Thread):
@@ -64,6 +67,9 @@ class Keeper(threading.Thread):
                     return self._give_up(why)
             except (EngineLostError, OSError) as error:
                 why = str(error)
+            except Exception as error:  # without this thread no engine would ever come back
+                log.exception("an engine's keeper failed")
+                why = f"{type(error).__name__}: {error}"
             losses = 1 if time.monotonic() - started > STEADY_SECONDS else losses + 1
             self._lost(why)
             if not self._proven and losses >= FIRST_TRIES and not self._ended.is_set():
@@ -171,6 +177,7 @@ class Keeper(threading.Thread):
 
     def _successor(self, succession: Succession) -> EngineProcess:
         """Another engine, proven while the old one answers. Raises as `_live` does."""
+        self._readiness.starting(self._number)
         child = self._start()
         succession.adopt(child)
         try:

@@ -4,6 +4,7 @@ A lane is a thread that takes what waits, asks the engine and hands out the answ
 full batch is sent before the engine is free: what has not been taken makes a larger next one.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from serve.batcher import Answer, Batcher, Station, Ticket
 from serve.engine.process import EngineLostError, EngineProcess
 from serve.engine.wire import BatchError
 from serve.refusal import PayloadError
+
+log = logging.getLogger("serve.engine")
 
 
 class Lanes:
@@ -48,15 +51,25 @@ class Lanes:
         return self._child.lost is not None or self._stop()
 
     def _lane(self, lane: int, station: Station) -> None:
-        while tickets := self._batcher.take(station, self._most, self._over):
-            try:
-                answers = self._answers(lane, tickets)
-            except EngineLostError as error:
-                batching.fail(tickets, str(error))
-            else:
-                # first: the engine's next batch need not wait until these are handed out
-                self._batcher.give_back(station)
-                batching.resolve(tickets, answers)
+        try:
+            while tickets := self._batcher.take(station, self._most, self._over):
+                self._batch(lane, station, tickets)
+        except Exception as error:  # without this lane requests would wait, and /ping be green
+            log.exception("a lane failed")
+            self._child.lose(f"a batch failed outside the engine: {type(error).__name__}")
+
+    def _batch(self, lane: int, station: Station, tickets: list[Ticket]) -> None:
+        try:
+            answers = self._answers(lane, tickets)
+        except EngineLostError as error:
+            batching.fail(tickets, str(error))
+        except BaseException:
+            batching.fail(tickets, "the engine is started again after a failure")
+            raise
+        else:
+            # first: the engine's next batch need not wait until these are handed out
+            self._batcher.give_back(station)
+            batching.resolve(tickets, answers)
 
     def _answers(self, lane: int, tickets: list[Ticket]) -> list[Answer]:
         """Halves a batch that fails, until each guilty photo stands alone with its error."""

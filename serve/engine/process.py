@@ -72,13 +72,13 @@ class EngineProcess:
             return wire.receive_answer(sock, len(images), classes, labels is not None)
         except TimeoutError:
             seconds = sock.gettimeout() or 0
-            self._lose(f"the engine is stuck: no answer to a batch for {seconds:.0f} s")
+            self.lose(f"the engine is stuck: no answer to a batch for {seconds:.0f} s")
         except wire.WireError as error:
             self._listener.join(1)  # it knows how the process died
-            self._lose(f"the engine failed: {error}")
+            self.lose(f"the engine failed: {error}")
         except OSError as error:
             self._listener.join(1)
-            self._lose(f"the connection to the engine broke: {error}")
+            self.lose(f"the connection to the engine broke: {error}")
         raise EngineLostError(self.lost)
 
     def take_over(self, progress: Callable[[str], None], lost: Callable[[str], None]) -> None:
@@ -106,7 +106,7 @@ class EngineProcess:
         os.close(self._control)
         os.close(self._lifeline)
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
         """The first reason counts. Killing the process wakes whoever waits for an answer."""
         if self.lost is None:
             self.lost = reason
@@ -123,13 +123,13 @@ class EngineProcess:
             if not poll.poll(BEAT_SECONDS * 1000):
                 silent += 1
                 if self.loaded and silent * BEAT_SECONDS >= SILENT_SECONDS:
-                    self._lose(f"the engine is stopped or stuck: silent for {SILENT_SECONDS} s")
+                    self.lose(f"the engine is stopped or stuck: silent for {SILENT_SECONDS} s")
                     return
                 continue
             silent = 0
             data = os.read(self._control, 65536)
             if not data:
-                self._lose(_death(self._process.wait()))
+                self.lose(_death(self._process.wait()))
                 return
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
@@ -146,7 +146,7 @@ class EngineProcess:
             self.settled.set()
         elif "failed" in message:
             self.final = message["final"]
-            self._lose(message["failed"])
+            self.lose(message["failed"])
 
 
 def _nobody(_: str) -> None:

@@ -27,9 +27,14 @@ AT_A_TIME = 32
 
 
 def explain(
-    images: list[Pixels], labels: int, asked: Asked, classify: Classify
+    images: list[Pixels],
+    labels: int,
+    asked: Asked,
+    classify: Classify,
+    at_a_time: int = AT_A_TIME,
 ) -> list[tuple[Row | PayloadError, Heat | None]]:
-    """`labels` is how many there are. Raises BusyError, as `classify` does."""
+    """`labels` is how many there are; `at_a_time`, how many images `classify` takes at least.
+    Raises BusyError, as `classify` does."""
     start = time.monotonic()
     found: list[tuple[Row | PayloadError, Heat | None]] = []
     for image, row in zip(images, classify(images, asked.label), strict=True):
@@ -42,7 +47,8 @@ def explain(
             side = math.isqrt(len(raw))  # photos are square here, and so are their maps
             grid, method = scaled(raw.reshape(side, side)), ACTIVATION
         else:
-            grid, method = _cover(image, before, label, classify), OCCLUSION
+            at_once = min(AT_A_TIME, at_a_time)
+            grid, method = _cover(image, before, label, classify, at_once), OCCLUSION
         found.append((before, Heat(grid, label, method)))
     seconds = time.monotonic() - start
     return [
@@ -51,11 +57,13 @@ def explain(
     ]
 
 
-def _cover(image: Pixels, before: Row, label: int, classify: Classify) -> NDArray[np.float32]:
+def _cover(
+    image: Pixels, before: Row, label: int, classify: Classify, at_a_time: int
+) -> NDArray[np.float32]:
     def rows(covered: list[Pixels]) -> Row:
         given: list[Row] = []
-        for first in range(0, len(covered), AT_A_TIME):
-            for row in classify(covered[first : first + AT_A_TIME], None):
+        for first in range(0, len(covered), at_a_time):
+            for row in classify(covered[first : first + at_a_time], None):
                 if isinstance(row, PayloadError):
                     raise row
                 given.append(row)

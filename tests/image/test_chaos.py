@@ -3,6 +3,7 @@
 All of it in both images: torch answers in the whole one, a compiled engine in the slim one.
 """
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -224,11 +225,13 @@ def test_a_leaking_engine_is_replaced_before_the_memory_limit_and_no_request_fai
         time.sleep(0.3)
         load.stop()
         new = container.engines()
+        told = requests.get(f"{container.url}/metrics", timeout=10).text
         log = container.log.read_text()
 
     assert old[0] not in new
     assert set(load.statuses) == {200}
     assert "a new one is started beside it" in log
+    assert re.search(r"engine_restarts_total\{[^}]*\} [1-9]", told)
     assert "not ready" not in log
 
 

@@ -172,6 +172,19 @@ def test_an_engine_without_maps_is_explained_by_occlusion_and_one_with_them_is_a
     assert quick.seconds > 0
 
 
+def test_covered_photos_come_no_more_at_a_time_than_may_wait():
+    calls = []
+
+    def classify(images, label):
+        calls.append(len(images))
+        return list(redness(images))
+
+    explain([patched(1, 1)], 2, asked.Asked(1), classify, 10)
+
+    assert max(calls) == 10
+    assert sum(calls) == 1 + 64
+
+
 def test_what_speaks_against_a_label_is_no_heat_and_nothing_stays_nothing():
     assert scaled(np.array([[-4.0, 2.0, 1.0]], np.float32)).tolist() == [[0, 1, 0.5]]
     assert scaled(np.array([[-4.0, 0.0]], np.float32)).tolist() == [[0, 0]]
