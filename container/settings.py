@@ -136,10 +136,12 @@ class Settings:
         5, "Labels per answer where the request names no top_k.", "TOP_K", low=1, high=100_000
     )
     accept: str = declare(
-        "application/json",
-        "Type of the answer where the request's Accept leaves it open.",
+        "auto",
+        "Type of the answer where the request's Accept leaves it open; auto answers JSON Lines "
+        "line for line, and all else in JSON.",
         "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
         choices=(
+            "auto",
             "application/json",
             "application/json;verbose",
             "application/jsonlines",

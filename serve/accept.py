@@ -10,8 +10,16 @@ JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
 NPY = "application/x-npy"
 OFFERED = (JSON, VERBOSE, JSON_LINES, CSV, NPY)
+AUTO = "auto"
 PNG = "image/png"
 """Of explanations only."""
+
+
+def default(setting: str, given: str) -> str:
+    """The type where the request leaves it open, from the setting and the body's plain type."""
+    if setting != AUTO:
+        return setting
+    return JSON_LINES if given == JSON_LINES else JSON
 
 
 def choose(header: str, default: str, more: tuple[str, ...] = ()) -> str:

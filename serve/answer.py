@@ -31,12 +31,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Form:
-    """How an answer is written. `single`: the request's form held one image, not a list."""
+    """How an answer is written."""
 
     accept: str
     labels: list[str]
     top_k: int
-    single: bool
     thresholds: list[float] = field(default_factory=list)
     """Of several labels a photo: the probability from which it is given each."""
     bare: bool = False
@@ -61,25 +60,55 @@ def check(outcomes: list[Outcome]) -> None:
     raise failure
 
 
-def encode(outcomes: list[Outcome], form: Form) -> tuple[bytes, str]:
-    """The body and its content type."""
-    if form.accept == accept.JSON and form.bare:
-        lists = [_bare(outcome) for outcome in outcomes]
-        return _dump(lists[0] if form.single else lists), accept.JSON
-    if form.accept == accept.JSON:
-        entries = [_entry(place, outcome, form) for place, outcome in enumerate(outcomes)]
-        return _dump({"predictions": entries}), accept.JSON
-    if form.accept == accept.VERBOSE:
-        entries = [_verbose(place, outcome, form) for place, outcome in enumerate(outcomes)]
-        return _dump(entries[0] if form.single else {"predictions": entries}), accept.JSON
-    if form.accept == accept.JSON_LINES:
-        lines = [_dump(_line(place, outcome, form)) for place, outcome in enumerate(outcomes)]
-        return b"".join(line + b"\n" for line in lines), accept.JSON_LINES
-    rows = _rows(outcomes, len(form.labels))
-    if form.accept == accept.NPY:
-        return npy.write(rows), accept.NPY
-    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
-    return text.encode("ascii"), f"{accept.CSV}; charset=utf-8"
+class Writer:
+    """The answer as it grows: what has been answered is held once, in the form it is sent in."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._written = bytearray()
+        self._count = 0
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        """The next ones, in the order of the request's items."""
+        form = self._form
+        if form.accept in (accept.NPY, accept.CSV):
+            rows = _rows(outcomes, len(form.labels))
+            if form.accept == accept.NPY:
+                self._written += rows.tobytes()
+            else:
+                self._written += "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
+        else:
+            for place, outcome in enumerate(outcomes, self._count):
+                self._write_json(place, outcome)
+        self._count += len(outcomes)
+
+    def _write_json(self, place: int, outcome: Outcome) -> None:
+        form = self._form
+        if form.accept == accept.JSON_LINES:
+            self._written += _dump(_line(place, outcome, form)) + b"\n"
+            return
+        if place:
+            self._written += b", "
+        if form.accept == accept.VERBOSE:
+            self._written += _dump(_verbose(place, outcome, form))
+        else:
+            self._written += _dump(_bare(outcome) if form.bare else _entry(place, outcome, form))
+
+    def whole(self, single: bool) -> tuple[bytes, str]:
+        """The body and its content type. `single`: the request's form held one image, no list."""
+        form, written = self._form, bytes(self._written)
+        if form.accept == accept.NPY:
+            rows = np.frombuffer(written, np.float32).reshape(self._count, len(form.labels))
+            return npy.write(rows), accept.NPY
+        if form.accept == accept.CSV:
+            return written, f"{accept.CSV}; charset=utf-8"
+        if form.accept == accept.JSON_LINES:
+            return written, accept.JSON_LINES
+        if form.accept == accept.JSON and form.bare:
+            return (written if single else b"[" + written + b"]"), accept.JSON
+        if form.accept == accept.VERBOSE and single:
+            return written, accept.JSON
+        return b'{"predictions": [' + written + b"]}", accept.JSON
 
 
 def _dump(value: Any) -> bytes:

@@ -39,7 +39,8 @@ def answer_to(
     content_type = received.header("Content-Type")
     payload.check_type(content_type)
     more = (accept.PNG,) if asked.wants_heat(query, custom_attributes) else ()
-    wanted = accept.choose(received.header("Accept"), settings.accept, more)
+    default = accept.default(settings.accept, payload.mimetype(content_type))
+    wanted = accept.choose(received.header("Accept"), default, more)
     explained = asked.read(query, custom_attributes, model.labels, wanted)
     bare = attributes.bare(query.get("answer"), custom_attributes)
     top_k = attributes.top_k(query.get("top_k"), custom_attributes, settings.top_k)
@@ -53,7 +54,9 @@ def answer_to(
         settings.allow_urls,
         settings.lines_at_a_time if settings.is_batch and wanted != accept.PNG else 0,
     )
-    outcomes: list[Outcome] = []
+    # a batch job wants a line for each line, also where all failed
+    line_for_line = settings.is_batch and payload.mimetype(content_type) == payload.JSON_LINES
+    written = answer.Writer(Form(wanted, model.labels, top_k, model.thresholds, bare))
     pictures: list[overlay.Picture] = []
     single = False
     for read in payload.pieces(body, content_type, rules):
@@ -67,18 +70,16 @@ def answer_to(
         answered = _classify(entry, items, received, explained)
         if (capture := server.watch.capture) is not None:
             capture.offer(entry.name, model.labels, body, single, items, answered)
+        if not line_for_line:
+            answer.check(answered)
         if wanted == accept.PNG:
             pictures += overlay.pictures(items, answered, model.preprocessing)
-        outcomes += answered
-    if not (settings.is_batch and payload.mimetype(content_type) == payload.JSON_LINES):
-        answer.check(outcomes)  # a batch job wants a line for each line, also where all failed
-    if wanted == accept.PNG:
-        data, mimetype = overlay.png(pictures), accept.PNG
-    else:
-        form = Form(wanted, model.labels, top_k, single, model.thresholds, bare)
-        data, mimetype = answer.encode(outcomes, form)
+        else:
+            written.add(answered)
+        trace.mark("encode")
+    given = (overlay.png(pictures), accept.PNG) if wanted == accept.PNG else written.whole(single)
     trace.mark("encode")
-    return data, mimetype
+    return given
 
 
 @contextmanager

@@ -45,6 +45,11 @@ JSON_FORMS = (
 )
 
 
+MOST_LINES = 200_000
+"""Of a body whose lines are of any number: its answer has as many, and is held until it is whole.
+More are no photos, and could not be answered in the longest time that a request has."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the model and the server's settings allow."""
@@ -55,7 +60,8 @@ class Rules:
     urls: bool = False
     """An item may be the URL of its photo; it is left to the caller to fetch."""
     lines_at_a_time: int = 0
-    """JSON Lines may be of any number, and are read so many at a time; 0: `max_items` at most."""
+    """JSON Lines may be up to MOST_LINES, and are read so many at a time; 0: `max_items` at most.
+    """
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,13 @@ def pieces(body: bytes, content_type: str, rules: Rules) -> Iterator[Callable[[]
     if not (rules.lines_at_a_time and end and check_type(content_type) == JSON_LINES):
         yield lambda: decode(body, content_type, rules)
         return
+    count = body.count(b"\n", start, end) + 1
+    if count > MOST_LINES:
+        raise TooLargeError(
+            f"{count:,} lines in one body; the limit is {MOST_LINES:,}; lower MaxPayloadInMB",
+            limit=MOST_LINES,
+            received=count,
+        )
     while start < end:
         stop = start
         for _ in range(rules.lines_at_a_time):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -33,9 +34,13 @@ def batch(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield ready
 
 
-def ask_lines(server: Server, lines: list[bytes], end: bytes = b"\n") -> requests.Response:
-    body = b"\n".join(lines) + end
-    return server.invoke(body, "application/jsonlines", "application/jsonlines")
+def ask_lines(
+    server: Server,
+    lines: list[bytes],
+    end: bytes = b"\n",
+    accept: str | None = "application/jsonlines",
+) -> requests.Response:
+    return server.invoke(b"\n".join(lines) + end, "application/jsonlines", accept)
 
 
 def test_a_job_is_told_what_the_engine_measured(batch: Server) -> None:
@@ -69,6 +74,52 @@ def test_every_line_in_is_a_line_out_in_its_order(batch: Server, end: bytes) -> 
             assert entry["index"] == place
         else:
             assert entry["label"] == alone[place % 4]
+
+
+@pytest.mark.parametrize("accept", ["", "*/*"])
+def test_lines_are_answered_line_for_line_where_a_job_names_no_accept(
+    batch: Server, accept: str | None
+) -> None:
+    answer = ask_lines(batch, [LINES[0], b"{", LINES[1]], accept=accept)
+
+    assert answer.headers["Content-Type"] == "application/jsonlines"
+    assert answer.text == ask_lines(batch, [LINES[0], b"{", LINES[1]]).text
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["application/json", "application/json;verbose", "text/csv", "application/x-npy"],
+)
+def test_any_type_of_answer_is_whole_whatever_groups_it_was_made_in(
+    batch: Server, accept: str
+) -> None:
+    lines = [LINES[place % 4] for place in range(37)]
+    answer = ask_lines(batch, lines, accept=accept)
+    labels = [json.loads(ask_lines(batch, [line]).text)["prediction"] for line in LINES]
+    wanted = np.array([labels[place % 4] for place in range(37)], np.float32)
+
+    if accept == "application/x-npy":
+        assert np.array_equal(np.load(io.BytesIO(answer.content)), wanted)
+    elif accept == "text/csv":
+        assert np.array_equal(
+            np.loadtxt(io.StringIO(answer.text), np.float32, delimiter=","), wanted
+        )
+    else:
+        entries = answer.json()["predictions"]
+        name = "probability" if accept == "application/json" else "probabilities"
+        seen = np.array([each[name] for each in entries], np.float32)
+        assert np.array_equal(seen, wanted.max(1) if seen.ndim == 1 else wanted)
+
+
+def test_a_table_in_the_place_of_lines_takes_no_more_memory_than_its_answer(batch: Server) -> None:
+    ask_lines(batch, [b"12,5"])
+    worker = batch.worker()
+    before = peak(worker)
+
+    answer = ask_lines(batch, [b"12,5"] * 100_000)
+
+    assert len(answer.text.splitlines()) == 100_000
+    assert peak(worker) - before < 3 * len(answer.content) + 10 * MIB
 
 
 @pytest.mark.parametrize("bad", BAD_LINES[1:])

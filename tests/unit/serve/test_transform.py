@@ -8,7 +8,7 @@ from artifact.preprocess import Preprocessing
 from container.settings import Settings
 from serve import payload, transform
 from serve.plan import decoding_places
-from serve.refusal import BusyError
+from serve.refusal import BusyError, TooLargeError
 
 RULES = Preprocessing.for_size(32)
 
@@ -23,8 +23,10 @@ class Engine:
     [
         pytest.param([0.02], 0, 16, id="as many photos as the payload leaves room for"),
         pytest.param([0.02], 5, 5, id="as many as there are threads"),
-        pytest.param([60.0], 0, 8, id="a slow engine gets as many as it answers in a minute"),
-        pytest.param([60.0, 60.0], 0, 16, id="two of them twice as many"),
+        pytest.param([0.8], 0, 5, id="ten a second: those on their way and those in hand"),
+        pytest.param([8.0], 0, 3, id="a slow engine has use for few, and large photos for room"),
+        pytest.param([8.0, 8.0], 0, 5, id="two of them for more"),
+        pytest.param([240.0], 0, 2, id="no more than are answered in a minute"),
         pytest.param([2000.0], 0, 1, id="one at least"),
         pytest.param([None, 0.02], 0, 16, id="one of two is warm"),
     ],
@@ -48,6 +50,13 @@ def test_nothing_is_told_before_an_engine_is_warm() -> None:
 def test_a_batch_job_may_send_100_mb_whatever_an_endpoint_may() -> None:
     assert Settings.read({}).max_payload_bytes == 25 << 20
     assert Settings.read({"SAGEMAKER_BATCH": "true"}).max_payload_bytes == 100 << 20
+
+
+def test_a_body_of_more_lines_than_could_be_held_is_refused_before_the_first_is_read() -> None:
+    rules = payload.Rules(RULES, 1000, 4, lines_at_a_time=3)
+
+    with pytest.raises(TooLargeError, match="200,001 lines in one body; the limit is 200,000"):
+        next(payload.pieces(b"1\n" * 200_001, "application/jsonlines", rules))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7])
