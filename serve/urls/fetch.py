@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from serve.refusal import PayloadError, TooLargeError
+from serve.urls import lookup
 from serve.urls.address import Rule
 
 MAX_URL_CHARACTERS = 4096
@@ -46,7 +47,10 @@ def fetch(url: str, rule: Rule, limits: Limits) -> bytes:
     deadline = time.monotonic() + limits.seconds
     for _ in range(limits.redirects + 1):
         parts = parse(url)
-        connection = _connect(parts, rule, deadline)
+        try:
+            connection = _connect(parts, rule, deadline)
+        except TimeoutError:
+            raise _slow(limits) from None
         try:
             connection.request("GET", _target(parts), headers=HEADERS)
             response = connection.getresponse()
@@ -92,11 +96,13 @@ def _slow(limits: Limits) -> PayloadError:
 
 
 def _connect(parts: SplitResult, rule: Rule, deadline: float) -> http.client.HTTPConnection:
-    """A connection to a checked address that says the URL's own name. Raises PayloadError."""
+    """A connection to a checked address that says the URL's own name. Raises PayloadError, and
+    TimeoutError where no time is left to connect."""
     host, tls = str(parts.hostname), parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
-    addresses = rule.addresses(host, port)
+    addresses = lookup.in_time(functools.partial(rule.addresses, host, port), deadline)
     for address in addresses:
+        _left(deadline)
         try:
             sock = _open(address, port, host if tls else None, deadline)
         except ssl.SSLError as error:

@@ -16,11 +16,16 @@ from pathlib import Path
 
 import pytest
 
+from artifact.rules import Preprocessing
 from container.settings import networks
+from serve import payload
+from serve.payload import Item
 from serve.refusal import PayloadError, TooLargeError
 from serve.urls import fetch as module
+from serve.urls import lookup
 from serve.urls.address import Rule
 from serve.urls.fetch import Limits, fetch
+from serve.urls.gather import PLACES, gather
 from tests import make, serving
 from tests.serving import Server
 
@@ -248,6 +253,78 @@ def test_a_slow_server_is_left_in_time(web: Callable[..., str], path: str) -> No
     with pytest.raises(PayloadError, match=r"did not arrive within 0.6 s"):
         fetch(web(path), RULE, SLOW)
     assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The machine's, silent about slow.example for 5 s, or until the event is set."""
+    woken, asked = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: object, **named: object) -> object:
+        if host == "slow.example" and not woken.wait(5):
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return asked(HERE if host == "slow.example" else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield woken
+    woken.set()
+    for thread in looking_up():
+        thread.join()
+
+
+def looking_up() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "look-up"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(lambda web: "http://slow.example/photo", id="the first name"),
+        pytest.param(lambda web: web(leading_to("http://slow.example/photo")), id="a redirect's"),
+    ],
+)
+def test_a_slow_look_up_is_left_in_time(
+    web: Callable[..., str],
+    resolver: threading.Event,
+    made: Callable[[Callable[..., str]], str],
+) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(PayloadError, match=r"did not arrive within 0.6 s"):
+        fetch(made(web), RULE, SLOW)
+    assert time.monotonic() - began < 4
+
+
+def test_slow_names_keep_no_place_of_other_photos(
+    web: Callable[..., str], resolver: threading.Event
+) -> None:
+    urls = ["http://slow.example/photo"] * PLACES + [web("photo")]
+    rules = payload.Rules(Preprocessing.for_size(32), 10**6, 10)
+    began = time.monotonic()
+    *slow, quick = gather(
+        [Item(url=url) for url in urls],
+        lambda url: payload.photo(fetch(url, RULE, SLOW), rules),
+        began + 30,
+    )
+    seconds = time.monotonic() - began
+
+    assert quick.image is not None
+    assert seconds < 4
+    assert {each.error.message for each in slow} == {"url: the photo did not arrive within 0.6 s"}
+
+
+def test_look_ups_that_are_left_behind_are_few_and_end(
+    web: Callable[..., str], resolver: threading.Event
+) -> None:
+    for _ in range(lookup.MOST + 8):
+        with pytest.raises(PayloadError, match="did not arrive"):
+            fetch("http://slow.example/photo", RULE, Limits(max_bytes=100_000, seconds=0.01))
+    left = len(looking_up())
+    resolver.set()
+
+    assert left == lookup.MOST
+    assert fetch(web("photo"), RULE, LIMITS) == PHOTO
+    assert fetch(web("photo").replace(HERE, "slow.example"), RULE, LIMITS) == PHOTO
 
 
 def test_a_name_that_changes_its_mind_is_asked_where_it_was_checked(
