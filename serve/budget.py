@@ -2,7 +2,8 @@
 
 A need is estimated before anything is loaded: from what loaded engines of this kind and about this
 size really took, else from the size of the files. Memory that is promised to a model which has not
-taken it yet, because it is loading or its engine is starting again, is not free.
+taken it yet, because it is loading or its engine is starting again, is not free. Nor is that of the
+libraries of a kind whose first engines are all still loading.
 """
 
 import threading
@@ -42,7 +43,7 @@ class Size:
 @dataclass(frozen=True)
 class Holding:
     """What one model holds. `promised` is what it may take, `taken` what it has now, in bytes
-    without what it shares with others; `idle_seconds` since its last request."""
+    without what it shares with others, which is `shared`; `idle_seconds` since its last request."""
 
     name: str
     kind: str
@@ -50,6 +51,7 @@ class Holding:
     taken: int
     idle_seconds: float
     loaded: bool = True
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,21 @@ class Budget:
         if room.limit is not None and room.used is not None:
             promised = sum(max(0, each.promised - each.taken) for each in holdings)
             photos = min(self._photos, room.limit // PHOTOS_SHARE)
-            bounds.append(room.limit - room.used - photos - promised)
+            bounds.append(room.limit - room.used - photos - promised - self._coming(holdings))
         if self._limit:
             shared = sum(self._shared[kind] for kind in {each.kind for each in holdings})
             bounds.append(self._limit - shared - sum(held(each) for each in holdings))
         return max(0, min(bounds, default=UNBOUNDED))
+
+    def _coming(self, holdings: list[Holding]) -> int:
+        """Bytes of libraries that are on their way into memory: of the kinds of which no engine is
+        up, since one that is has brought them. What a loading one has brought is in use already."""
+        up = {each.kind for each in holdings if each.loaded}
+        coming = 0
+        for kind in {each.kind for each in holdings} - up:
+            brought = max(each.shared for each in holdings if each.kind == kind)
+            coming += max(0, self._shared[kind] - brought)
+        return coming
 
 
 def _class(file_bytes: int) -> int:

@@ -146,14 +146,16 @@ class Loader:
 
 def _holding(slot: Slot) -> Holding:
     """Of a model that is up, on its way, or going: memory is held until its process has ended."""
-    taken = [memory.size(pid) for pid in (slot.entry.pids() if slot.entry else [])]
+    seen = [memory.size(pid) for pid in (slot.entry.pids() if slot.entry else [])]
+    taken = [each for each in seen if each is not None]
     return Holding(
         slot.name,
         slot.size.kind if slot.size else budget.TORCH,
         slot.promised,
-        sum(each.now for each in taken if each is not None),
+        sum(each.now for each in taken),
         slot.entry.traffic.idle_seconds() if slot.entry else 0.0,
         slot.state == UP,
+        max((each.shared for each in taken), default=0),
     )
 
 

@@ -1,5 +1,7 @@
 """Whether one more model fits: estimated, learned, promised, and what could go."""
 
+from dataclasses import replace
+
 import pytest
 
 from container.settings import MIB
@@ -29,6 +31,42 @@ def test_the_first_of_a_kind_pays_for_what_the_kind_shares() -> None:
     assert other.need > second.need + SHARED_MIB[TORCH] * MIB
 
 
+@pytest.mark.parametrize(
+    ("taken", "shared", "loaded"),
+    [
+        pytest.param(0, 0, False, id="it waits for its turn"),
+        pytest.param(0, 200, False, id="it has most of the libraries"),
+        pytest.param(100, SHARED_MIB[TORCH], False, id="it has the libraries and warms up"),
+        pytest.param(OWN_MIB[TORCH] + 25, SHARED_MIB[TORCH], True, id="it is up"),
+    ],
+)
+def test_what_the_first_of_a_kind_brings_is_counted_once_from_its_first_moment(
+    taken: int, shared: int, loaded: bool
+) -> None:
+    size = Size(TORCH, 10 * MIB)
+    own = OWN_MIB[TORCH] + 25
+    first = Holding("a", TORCH, own * MIB, taken * MIB, 0, loaded, shared * MIB)
+    alone = machine(800).weigh(size, [])
+    second = machine(800 - taken - shared).weigh(size, [first])
+
+    assert (alone.fits, alone.need) == (True, (own + SHARED_MIB[TORCH]) * MIB)
+    assert (second.fits, second.need) == (False, own * MIB)
+    assert second.free == (800 - own - SHARED_MIB[TORCH]) * MIB
+
+
+def test_libraries_on_their_way_are_not_free_for_another_kind() -> None:
+    loading = Holding("a", TORCH, 300 * MIB, 0, 0, loaded=False)
+
+    assert machine(800).weigh(SMALL, [loading]).free == (800 - 300 - SHARED_MIB[TORCH]) * MIB
+
+
+def test_a_limit_of_all_models_counts_libraries_on_their_way_once() -> None:
+    limited = Budget(400 * MIB, 0, lambda: Room(1000 * MIB, 0))
+    loading = holding("a", 100, 0, 0, loaded=False)
+
+    assert limited.weigh(SMALL, [loading]).free == (400 - SHARED_MIB[OPENVINO] - 100) * MIB
+
+
 def test_what_engines_really_took_corrects_the_estimate_for_their_size_only() -> None:
     seen = machine(900)
     seen.learn(SMALL, Seen(now=100 * MIB, peak=270 * MIB, shared=50 * MIB))
@@ -42,7 +80,7 @@ def test_what_engines_really_took_corrects_the_estimate_for_their_size_only() ->
 
 
 def test_memory_that_is_promised_is_not_free() -> None:
-    loading = holding("a", 300, 100, 0, loaded=False)
+    loading = replace(holding("a", 300, 100, 0, loaded=False), shared=SHARED_MIB[OPENVINO] * MIB)
     loaded = holding("b", 300, 300, 0)
 
     assert machine(500).weigh(SMALL, [loading]).free == 300 * MIB
