@@ -12,6 +12,7 @@ from typing import Any
 
 from container import last_words, log
 from container.failure import Failure, reason
+from container.heartbeat import Heartbeat
 from container.settings import Settings
 
 try:
@@ -31,7 +32,7 @@ chdir = str(Path(__file__).resolve().parents[1])
 workers = 1
 worker_class = "serve.front.worker.FrontWorker"
 worker_connections = 4096  # one costs a socket and no thread
-timeout = 60  # of a silent front, which beats several times a second; requests have deadlines
+timeout = 0  # gunicorn's own check; `container.heartbeat` does it
 graceful_timeout = 25  # the platform kills 30 s after SIGTERM
 keepalive = 75  # longer than load balancers keep an idle connection, so that they close first
 backlog = 2048
@@ -43,6 +44,10 @@ accesslog = None
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
 # it would be a socket under HOME
 control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    Heartbeat(server).start()
 
 
 def on_exit(server: Any) -> None:

@@ -93,14 +93,15 @@ class Acceptor:
         self._control = Lane("control", CONTROL_THREADS, CONTROL_REQUESTS)
 
     def run(self, alive: Callable[[], bool]) -> None:
-        """Until `alive`, asked several times a second, says no; then what was begun is finished."""
+        """Until `alive`, asked several times a second until the end, says no; then what was begun
+        is finished."""
         self._selector.register(self._wakeup[0], selectors.EVENT_READ, self._woken)
         for listener in self._listeners:
             listener.setblocking(False)
         self._accepting(True)
         while alive():
             self._turn()
-        self._stop()
+        self._stop(alive)
         self._selector.close()
 
     def _turn(self) -> None:
@@ -293,7 +294,7 @@ class Acceptor:
 
     # -- the end
 
-    def _stop(self) -> None:
+    def _stop(self, alive: Callable[[], bool]) -> None:
         """Takes what clients have sent already, finishes it, and keeps no connection."""
         self.stopping = True
         self._accepting(False)
@@ -308,6 +309,7 @@ class Acceptor:
             for each in self._connections:
                 if each.state in (State.IDLE, State.LINGER):
                     each.expires = min(each.expires, now + STOP_IDLE_SECONDS)
+            alive()  # its answer is known, but who hears of it must not take this for a silence
             self._turn()
         for each in list(self._connections):
             if each.state is State.IN_HAND:

@@ -151,12 +151,13 @@ def test_a_stopped_engine_is_seen_within_two_seconds_and_replaced(hurt: Containe
     assert hurt.engines() != old
 
 
-def test_a_killed_http_worker_is_back_within_two_seconds_with_no_engine_left_over(
-    hurt: Container,
+@pytest.mark.parametrize("name", ["KILL", "STOP"])
+def test_a_killed_or_stopped_http_worker_is_back_within_two_seconds_with_no_engine_left_over(
+    hurt: Container, name: str
 ) -> None:
     engine = hurt.engines()[0]
     worker = hurt.parent(engine)
-    hurt.signal("KILL", worker)
+    hurt.signal(name, worker)
     start = time.monotonic()
     while not answers(hurt) and time.monotonic() - start < 30:
         time.sleep(0.02)

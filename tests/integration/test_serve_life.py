@@ -91,6 +91,31 @@ def test_a_killed_http_process_comes_back_and_takes_its_engine_along(
     assert hardy.invoke(PHOTO).status_code == 200
 
 
+def test_a_stopped_http_process_is_replaced_and_takes_its_engine_along(hardy: Server) -> None:
+    worker, engine = hardy.worker(), hardy.engine()
+    worker.suspend()
+
+    assert serving.gone(worker, 5)
+    assert serving.gone(engine, 2)
+    hardy.wait(200)
+    assert hardy.invoke(PHOTO).status_code == 200
+    assert f"(pid {worker.pid}) is stopped and is replaced" in hardy.log.read_text()
+
+
+def test_a_pause_of_all_processes_ends_none(hardy: Server) -> None:
+    """As a frozen container: longer than any process may be silent, by the clock."""
+    every = [psutil.Process(hardy.process.pid), hardy.worker(), hardy.engine()]
+    for each in every:
+        each.suspend()
+    time.sleep(3)
+    for each in reversed(every):
+        each.resume()
+    time.sleep(1)
+
+    assert [hardy.worker(), hardy.engine()] == every[1:]
+    assert hardy.invoke(PHOTO).status_code == 200
+
+
 def test_sigterm_under_load_finishes_what_was_begun(copy: Path, tmp_path: Path) -> None:
     with serving.running(copy, tmp_path / "log") as server:
         engine = server.engine()

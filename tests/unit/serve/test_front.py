@@ -63,7 +63,13 @@ def serving(direct=None, **limits):
         application, [listener], Limits(**LIMITS | limits), Config(), wakeup, direct=direct
     )
     port = listener.getsockname()[1]
-    thread = threading.Thread(target=front.run, args=(alive.is_set,))
+    looks = []
+
+    def living():
+        looks.append(time.monotonic())
+        return alive.is_set()
+
+    thread = threading.Thread(target=front.run, args=(living,))
     thread.start()
 
     def stop():
@@ -71,7 +77,7 @@ def serving(direct=None, **limits):
         os.write(wakeup[1], b"\0")
 
     try:
-        yield SimpleNamespace(port=port, app=application, stop=stop, thread=thread)
+        yield SimpleNamespace(port=port, app=application, stop=stop, thread=thread, looks=looks)
     finally:
         application.go.set()
         stop()
@@ -459,6 +465,21 @@ def test_the_end_waits_for_what_was_begun_and_for_nothing_else(front):
     assert b"Connection: close" in last
     assert b"200 OK" in answer
     assert not front.thread.is_alive()
+
+
+def test_a_server_that_ends_is_not_silent(front):
+    with dial(front) as begun:
+        begun.sendall(post("/invocations"))
+        front.app.begun.acquire(timeout=5)
+        front.stop()
+        time.sleep(0.5)
+        before = len(front.looks)
+        time.sleep(1.5)
+        beats = len(front.looks) - before
+        front.app.go.set()
+        everything(begun)
+
+    assert beats >= 2
 
 
 def test_the_end_comes_even_where_work_does_not_end():
