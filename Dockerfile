@@ -65,7 +65,8 @@ LABEL org.opencontainers.image.title="image-classification-serve-cpu" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}" \
-    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
+    com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+    com.amazonaws.sagemaker.capabilities.multi-models="true"
 
 
 # Packages that have no wheel are built here, where the compilers are.

@@ -1,5 +1,6 @@
 """Settings: environment variables, declared once, all mistakes reported at once."""
 
+import importlib.util
 import os
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -246,9 +247,17 @@ class Settings:
     def planned_http_threads(self) -> int:
         """While an engine works on a batch the next one should wait, decoded, and the one after it
         be on its way: more threads would only hold more photos."""
-        engines = max(1, resources.gpu_count())
-        needed = resources.cpu_count() + 2 * self.most_batch_images * engines
+        needed = resources.cpu_count() + 2 * self.most_batch_images * max(1, self.gpus)
         return self.http_threads or min(MAX_HTTP_THREADS, needed)
+
+    @property
+    def gpus(self) -> int:
+        """That engines compute on, one each: none of many models, by the platform's rule, and none
+        without torch, for a compiled engine is the processors'."""
+        count = resources.gpu_count()
+        if not count or self.multi_model == "true" or importlib.util.find_spec("torch") is None:
+            return 0
+        return count
 
     @property
     def deadline_seconds(self) -> float:

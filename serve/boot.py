@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from artifact import archive
-from container import last_words, log, malloc, opt_ml, resources
+from container import last_words, log, malloc, opt_ml
 from container.failure import Failure, classify, reason
 from container.opt_ml import Paths
 from container.settings import Settings
@@ -44,7 +44,7 @@ def create_app() -> Any:
 
 def _begin(settings: Settings, paths: Paths) -> None:
     """The engine of the one model on the processors; all others are started in their time."""
-    if settings.multi_model == "true" or resources.gpu_count():
+    if settings.multi_model == "true" or settings.gpus:
         return
     try:
         folder = archive.find(paths.model)

@@ -6,7 +6,6 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
-from container import resources
 from container.opt_ml import Paths
 from container.settings import Settings
 from serve import entry
@@ -47,8 +46,7 @@ def start(settings: Settings, paths: Paths) -> Server:
     atexit.register(registry.close)
     watch = Watch(settings, registry.entries)
     many = settings.multi_model == "true"
-    # own containers of many models have no GPU, by the platform's rule
-    gpus = 0 if many else resources.gpu_count()
+    gpus = settings.gpus
     plan = Plan.make(settings, gpus)
     log.info("%s", plan.line(settings))
     if not many:

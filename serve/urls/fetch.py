@@ -109,6 +109,7 @@ def _connect(parts: SplitResult, rule: Rule, deadline: float) -> http.client.HTT
             reason = getattr(error, "verify_message", "") or error.reason or "no TLS"
             raise PayloadError(f"url: {host[:100]!r} is not to be trusted: {reason}") from None
         except OSError:
+            _left(deadline)
             continue  # the next address may answer
         connection = http.client.HTTPConnection(host, port)
         connection.default_port = 443 if tls else 80  # for the Host header

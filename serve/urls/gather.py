@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from serve.payload import Image, Item
 from serve.refusal import BusyError, PayloadError
@@ -63,12 +64,15 @@ class _Work:
 
     def run(self) -> None:
         try:
-            while True:
-                self._one(self.pending.popleft())
-        except IndexError:
-            return
+            while (place := self._next()) is not None:
+                self._one(place)
         except Exception as error:  # raised again where the request is answered
             self.failure = error
+
+    def _next(self) -> int | None:
+        with suppress(IndexError):
+            return self.pending.popleft()
+        return None
 
     def _one(self, place: int) -> None:
         item = self.items[place]

@@ -51,7 +51,12 @@ def serving(docker, image, models):
         docker("rm", "--force", container)
 
 
-def test_models_are_loaded_up_to_the_containers_memory_and_none_is_killed(docker, image, models):
+@pytest.mark.parametrize("which", ["image", "slim"])
+def test_models_are_loaded_up_to_the_containers_memory_and_none_is_killed(
+    docker, which, models, request
+):
+    image = request.getfixturevalue(which)
+
     def load(name):
         order = {"model_name": name, "url": f"/opt/ml/models/{name}/model"}
         return requests.post(f"{url}/models", json=order, timeout=60)

@@ -26,6 +26,7 @@ def test_it_is_small(docker, slim):
 
     assert found["Size"] < MOST_BYTES
     assert found["Config"]["Cmd"] == ["serve"]
+    assert found["Config"]["Labels"]["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
 
 
 def test_it_holds_no_torch_and_refuses_to_train(docker, slim):
@@ -67,10 +68,12 @@ def test_it_answers_as_the_whole_image_does(image, slim, answer):
     assert answer(slim) == pytest.approx(answer(image), abs=0.01)
 
 
-def test_a_published_port_is_answered(docker, slim, compiled_model):
+@pytest.mark.parametrize("gpus", [(), ("--device=/dev/null:/dev/nvidia0",)], ids=["", "a GPU"])
+def test_a_published_port_is_answered(docker, slim, compiled_model, gpus):
+    """Also where there is a GPU, which nothing here computes on."""
     port = free_port()
     started = docker(
-        "run", "-d", "--rm", "-p", f"{port}:8080", "--memory=350m", "--memory-swap=350m",
+        "run", "-d", "--rm", "-p", f"{port}:8080", "--memory=350m", "--memory-swap=350m", *gpus,
         f"-v={compiled_model}:/opt/ml/model:ro", slim, check=True,
     ).stdout.strip()  # fmt: skip
     try:
