@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from artifact import archive, compiled
 from artifact.inference import Classifier
 from train import device
-from train.compiled import convert, judge, quantise
+from train.compiled import convert, judge, material, quantise
 from train.compiled.order import UNKNOWN, Made, Order, Photos
 
 BATCH = 8
@@ -85,7 +85,8 @@ class Candidates:
             self._before = self._floats_right(floats, self._count)
             self.accuracies["float32"] = float(self._before.mean())
         before, after = self._before, judge.right(answers, self._targets[: self._count])
-        verdict = judge.verdict(before, after, self._order.tolerance)
+        held_out = self._photos.held_out
+        verdict = judge.verdict(before, after, self._order.tolerance, held_out)
         self.accuracies[name] = float(after.mean())
         self.tried[name] = verdict.why
         self._say(
@@ -98,11 +99,13 @@ class Candidates:
         """Of the judged photos, as many as there is time for; later candidates see no more."""
         judged = self._photos.judged
         most = self._count or len(judged)
-        deadline = time.monotonic() + self._order.budget_seconds
+        start, seconds = time.monotonic(), self._order.budget_seconds
         rows: list[NDArray[np.float32]] = []
         done = 0
         for first in range(0, most, BATCH):
-            if not self._count and done >= LEAST_JUDGED and time.monotonic() > deadline:
+            spent = time.monotonic() - start
+            over = material.is_over(spent, done, seconds, material.LONGEST_SECONDS)
+            if not self._count and done >= LEAST_JUDGED and over:
                 self._say(f"judged on {done} of {most} photos: that is all there is time for")
                 break
             rows.append(graph.classify(np.ascontiguousarray(judged[first : first + BATCH])))

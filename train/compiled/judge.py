@@ -30,14 +30,17 @@ def mcnemar(losses: int, gains: int) -> float:
     return float(ways / 2**differing)
 
 
-def verdict(before: NDArray[np.bool_], after: NDArray[np.bool_], tolerance: float) -> Verdict:
+def verdict(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], tolerance: float, held_out: int = 0
+) -> Verdict:
     """Of the same photos, whether each was `right` before and after. `tolerance` is in points of
-    accuracy: from `MANY` photos the limit; of fewer it is for chance to say."""
+    accuracy: from `MANY` photos the limit; of fewer it is for chance to say. It stays the limit
+    where `held_out` are many and there was no time for all: haste must not make it looser."""
     losses, gains = int((before & ~after).sum()), int((~before & after).sum())
     count = len(before)
     fall = 100 * (losses - gains) / max(1, count)
     changes = f"{losses} lost, {gains} gained of {count:,} photos"
-    if count >= MANY:
+    if max(count, held_out) >= MANY:
         kept = fall <= tolerance
         return Verdict(kept, f"top-1 {_moves(fall)}, {tolerance:g} may be lost ({changes})")
     chance = mcnemar(losses, gains)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from train.answers import UNKNOWN as NOWHERE
 from train.answers import Answers
 from train.batches import Loader
+from train.compiled import judge
 from train.compiled.order import UNKNOWN, Photos
 from train.index import Index
 
@@ -22,6 +23,8 @@ MOST_BYTES = 512 << 20
 """On disk while the engine is made: 3,500 photos of 224 pixels."""
 LEAST_SECONDS, SHARE = 8.0, 0.05
 """For judging: at least so long, or a part of what the job has taken so far."""
+LONGEST_SECONDS = 60.0
+"""For as many as a verdict by points of accuracy needs, however short the job was."""
 LONG_SECONDS = 1200.0
 """A job that took so long may calibrate with more photos."""
 
@@ -47,29 +50,39 @@ def gather(
     most = max(1, MOST_BYTES // (3 * image_size**2))
     count = min(MANY if elapsed >= LONG_SECONDS else FEW, most // 4, len(train))
     chosen = random.choice(len(train), count, replace=False)
-    calibration, _ = _decoded(loader(train, "none"), chosen, math.inf, should_stop)
+    calibration, _ = _decoded(loader(train, "none"), chosen, (math.inf, 0.0), should_stop)
     chosen = random.permutation(len(held_out))[: min(MOST_JUDGED, most)]
-    judged, positions = _decoded(
-        loader(held_out, "none"), chosen, 2 * budget_seconds(elapsed), should_stop
-    )
+    seconds = (2 * budget_seconds(elapsed), LONGEST_SECONDS)
+    judged, positions = _decoded(loader(held_out, "none"), chosen, seconds, should_stop)
     right = _right(answers, len(held_out))[positions]
-    return Photos(calibration, judged, held_out.targets[positions], right)
+    could = min(len(held_out), MOST_JUDGED)
+    return Photos(calibration, judged, held_out.targets[positions], right, could)
 
 
 def _decoded(
-    loader: Loader, positions: NDArray[np.int64], seconds: float, should_stop: Callable[[], bool]
+    loader: Loader,
+    positions: NDArray[np.int64],
+    seconds: tuple[float, float],
+    should_stop: Callable[[], bool],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pixels, and the positions of those that could be read within the time."""
+    """Pixels, and the positions of those that could be read within the time: the first number of
+    seconds, or the second where it takes longer to read judge.MANY."""
     side = loader.photos.preprocessing.image_size
-    deadline = time.monotonic() + seconds
+    start, read = time.monotonic(), 0
     images: list[Any] = [np.empty((0, side, side, 3), np.uint8)]
     kept: list[Any] = [np.empty(0, np.int64)]
     for batch in loader.these(positions):
         images.append(batch.inputs.numpy())
         kept.append(batch.spec.positions)
-        if should_stop() or time.monotonic() > deadline:
+        read += len(batch.spec.positions)
+        if should_stop() or is_over(time.monotonic() - start, read, *seconds):
             break
     return np.concatenate(images), np.concatenate(kept)
+
+
+def is_over(spent: float, done: int, seconds: float, longest: float) -> bool:
+    """Whether the time for judging is over after `done` photos."""
+    return spent > (seconds if done >= judge.MANY else max(seconds, longest))
 
 
 def _right(answers: Answers, photos: int) -> NDArray[np.int8]:

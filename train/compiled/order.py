@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 ORDER = "order.json"
 CALIBRATION, JUDGED, TARGETS, RIGHT = "calibration.npy", "judged.npy", "targets.npy", "right.npy"
+HELD_OUT = "held_out.npy"
 UNKNOWN = -1
 """In RIGHT: how the network in floats answers this photo is still to be seen."""
 
@@ -64,6 +65,8 @@ class Photos:
     floats answers."""
     right: NDArray[np.int8]
     """Whether the network in floats is right about each: 1, 0 or UNKNOWN."""
+    held_out: int = 0
+    """Photos that could have been judged, had there been the time and the room for all."""
 
     @classmethod
     def none(cls, image_size: int) -> "Photos":
@@ -75,6 +78,7 @@ class Photos:
         np.save(folder / JUDGED, self.judged)
         np.save(folder / TARGETS, self.targets)
         np.save(folder / RIGHT, self.right)
+        np.save(folder / HELD_OUT, self.held_out)
 
     @classmethod
     def read(cls, folder: Path) -> "Photos":
@@ -84,4 +88,5 @@ class Photos:
             np.load(folder / JUDGED, mmap_mode="r"),
             np.load(folder / TARGETS),
             np.load(folder / RIGHT),
+            int(np.load(folder / HELD_OUT)),
         )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.compiled import judge
+from train.compiled import judge, material
 
 
 def answers(count, losses, gains):
@@ -49,6 +49,27 @@ def test_the_verdict(count, losses, gains, kept, said):
     assert found.kept is kept
     assert said in found.why
     assert f"{losses} lost, {gains} gained of {count:,} photos" in found.why
+
+
+def test_haste_does_not_make_the_limit_looser():
+    """45 lost and 33 gained are no more than chance, but more than half a point."""
+    before, after = answers(992, 45, 33)
+
+    assert judge.verdict(before, after, tolerance=0.5).kept
+    assert not judge.verdict(before, after, tolerance=0.5, held_out=2000).kept
+
+
+@pytest.mark.parametrize(
+    ("spent", "done", "over"),
+    [
+        pytest.param(9, 1000, True, id="enough, and the time is over"),
+        pytest.param(7, 1000, False, id="time is left"),
+        pytest.param(9, 999, False, id="too few for a verdict by points"),
+        pytest.param(61, 999, True, id="longer than any job waits"),
+    ],
+)
+def test_the_time_for_judging(spent, done, over):
+    assert material.is_over(spent, done, 8.0, 60.0) is over
 
 
 def test_a_wider_tolerance_keeps_more():

@@ -47,10 +47,11 @@ def test_a_process_that_fails_is_told_with_its_last_words(model):
 def test_photos_arrive_as_they_were_sent(tmp_path):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
-    sent = Photos(pixels[:2], pixels[2:], np.array([0, 1, 2]), np.array([1, 0, -1], np.int8))
+    sent = Photos(pixels[:2], pixels[2:], np.array([0, 1, 2]), np.array([1, 0, -1], np.int8), 7)
 
     sent.write(tmp_path)
     found = Photos.read(tmp_path)
 
     for name in ("calibration", "judged", "targets", "right"):
         assert getattr(found, name).tolist() == getattr(sent, name).tolist()
+    assert found.held_out == 7
