@@ -36,6 +36,8 @@ class Splits:
     """What a user should know about how the channels were read."""
     findings: Findings | None = None
     """What is wrong with the photos."""
+    contents: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """A hash of each train, then of each validation photo, of all hosts; 0 if it was not seen."""
 
     @property
     def indexes(self) -> dict[str, Index]:

@@ -79,7 +79,7 @@ class Store:
         self._outside = outside
         self._staging = self.folder
         self._whole: str | None = None
-        self._damaged: list[Path] = []
+        self._passed_over: list[Path] = []
 
     def writable(self) -> bool:
         """Whether checkpoints can be kept here; a job without them still trains."""
@@ -122,8 +122,8 @@ class Store:
         name = f"step-{state.step:09d}-epoch-{state.epoch:06d}-{state.step_in_epoch:09d}"
         if name == self._whole:
             return
-        while self._damaged:  # they would count among those that are kept
-            shutil.rmtree(self._damaged.pop(), ignore_errors=True)
+        while self._passed_over:  # they would count among those that are kept
+            shutil.rmtree(self._passed_over.pop(), ignore_errors=True)
         self._make_room(sum(each.nbytes for each in [*tensors.values(), *(best or {}).values()]))
         partial = self._staging / f".partial-{name}"
         shutil.rmtree(partial, ignore_errors=True)
@@ -160,14 +160,19 @@ class Store:
                 return
             shutil.rmtree(old, ignore_errors=True)
 
-    def load(self) -> Checkpoint | None:
-        """The newest valid checkpoint of this run; damaged ones are named and passed over."""
+    def load(self, others: Callable[[Tensors], str] = lambda tensors: "") -> Checkpoint | None:
+        """The newest valid checkpoint of this run; damaged ones are named and passed over, and so
+        is one of which `others` says how its photos are not this run's."""
         for path in self.names():
             try:
                 found = _read(path)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 self.say(f"checkpoint {path.name} is damaged and passed over: {error}")
-                self._damaged.append(path)
+                self._passed_over.append(path)
+                continue
+            if why := others(found.tensors):
+                self.say(f"checkpoint {path.name} is of other photos and passed over: {why}")
+                self._passed_over.append(path)
                 continue
             by = f", written by {found.job}" if found.job != self.job else ""
             self.say(
@@ -184,6 +189,8 @@ class Store:
 
     def _why_none(self) -> str:
         """Checkpoints of other runs are listed with what differs from this one."""
+        if self._passed_over:
+            return f"no usable checkpoint in {self.folder}"
         for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
             try:
                 other = dict(json.loads(manifest.read_text(encoding="utf-8"))["identity"])

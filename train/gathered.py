@@ -85,6 +85,11 @@ class Gathered:
             return counts
         return self.team.sum(counts if self.team.local_rank == 0 else counts * 0)
 
+    def contents(self, own: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+        """Of the splits one after the other, of all that have looked at photos."""
+        known = np.concatenate([np.zeros(0, np.uint64), *own])
+        return np.concatenate(self.team.gather_arrays(known))
+
     def key(self, own: str) -> str:
         """One for the photos of all hosts."""
         return "+".join(dict.fromkeys(self.team.gather(own)))

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from container.opt_ml import Job
 from train import channels
 from train.channels import Splits
@@ -47,9 +49,9 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
     named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     given = {name: index for name, index in named.items() if index is not None}
     cache = os.environ.get(CACHE_FOLDER)
-    out = None
+    out, contents = None, None
     if gathered.looks(given.values()):
-        out, splits.findings = checkup.check(
+        out, splits.findings, contents = checkup.check(
             given,
             splits.labels,
             chosen.data_policy,
@@ -65,6 +67,11 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
     used = {name: policy.used(index, agreed[name]) for name, index in given.items()}
     splits.train, splits.validation = used["train"], used["validation"]
     splits.test = used.get("test")
+    splits.contents = gathered.contents(
+        [np.delete(contents[name], agreed[name]) for name in ("train", "validation")]
+        if contents is not None
+        else []
+    )
 
 
 def _print_table(splits: Splits) -> None:
@@ -82,7 +89,8 @@ def _print_table(splits: Splits) -> None:
 
 
 def data_key(splits: Splits) -> str:
-    """The same for the same files: a checkpoint belongs to its data."""
+    """The same for the same names and targets: a checkpoint belongs to its data. What the photos
+    hold is compared apart, for not every start knows it of all."""
     digest = hashlib.sha256()
     for index in (splits.train, splits.validation):
         digest.update(index.names.tobytes())

@@ -28,6 +28,7 @@ from train import (
 from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
+from train.contents import PART, Contents
 from train.doctor import policy
 from train.evaluate import Evaluation, StopRequestedError, evaluate
 from train.features import prepare as features
@@ -101,7 +102,7 @@ class Training:
             self._start_from_pretrained()
         self.network.to(self.device).to(memory_format=torch.channels_last)
         self.average = ema.Average(self.trained, ema.decay_of(chosen, self.loaders.train.steps))
-        self.parts: dict[str, checkpoint.Part] = {"average": self.average}
+        self.parts: dict[str, checkpoint.Part] = {"average": self.average, PART: self.contents}
         if found is not None:
             checkpoint.restore(found.tensors, self.trained, self.optimizer, self.scaler, self.parts)
             self.best = found.best
@@ -135,7 +136,8 @@ class Training:
         data = self.gathered.key(photos.data_key(self.splits))
         self.store = start.store(self.job, self.chosen, self.labels, data, self.backbone)
         self.keeps_checkpoints = self.team.leads and self.store.writable()
-        found = self.store.load() if self.keeps_checkpoints else None
+        self.contents = Contents(self.splits)
+        found = self.store.load(self.contents.others) if self.keeps_checkpoints else None
         return handover.checkpoint(self.team, found)
 
     def _saving(self) -> Saving:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from artifact.inference import Classifier
-from tests.tree import ROOT, Tree
+from tests.tree import COLOURS, ROOT, Tree
 
 KILLS = 50 if os.environ.get("SOAK") else 5
 LONG = {"epochs": "30", "batch_size": "6", "augmentation": "strong", "checkpoint_minutes": "0.0005",
@@ -110,6 +110,23 @@ def test_a_run_killed_again_and_again_ends_in_the_weights_of_a_whole_one(tree, t
     one, other = (each.root / "model" / "weights.safetensors" for each in (tree, whole))
     assert one.read_bytes() == other.read_bytes()
     assert timeless(tree) == timeless(whole)
+
+
+def test_photos_replaced_under_their_names_are_learned_anew(tree):
+    for job, classes in (
+        ("job-1", COLOURS),
+        ("job-2", dict(zip(COLOURS, [*COLOURS.values()][::-1], strict=True))),
+    ):
+        tree.channel("train", 12, classes)
+        tree.channel("validation", 4, classes)
+        done = tree.train({"TRAINING_JOB_NAME": job}, profile="off")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert re.search(
+        r"step-000000010-\S+ is of other photos .* 32 of 48 photos .* train/blue/", done.stdout
+    )
+    assert "epoch=2 " in done.stdout
+    assert tree.description["metrics"]["validation"]["top1_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("num_workers", ["0", "1"], ids=["no worker", "in a worker"])

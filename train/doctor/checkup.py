@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from train.doctor import faults, page, policy, quarantine
 from train.doctor.examine import SECONDS, Folders, Seen, examine
 from train.doctor.findings import ERROR, KINDS, NOTE, Findings
@@ -18,6 +21,8 @@ NAMED_FINDINGS = 5
 Out = dict[str, tuple[policy.Positions, policy.Positions]]
 Gone = dict[str, list[int]]
 """Split -> positions that are left out, sorted."""
+Contents = dict[str, NDArray[np.uint64]]
+"""Split -> a hash of each photo's bytes, 0 of one that was not looked at."""
 
 
 def check(
@@ -29,9 +34,9 @@ def check(
     output: Path | None,
     say: Callable[[str], None],
     seconds: float = SECONDS,
-) -> tuple[Gone, Findings]:
-    """What is left out, and all findings. Raises DataError where the job must end; the findings are
-    written to `output`, if any, before that."""
+) -> tuple[Gone, Findings, Contents]:
+    """What is left out, all findings, and what each photo holds. Raises DataError where the job
+    must end; the findings are written to `output`, if any, before that."""
     bar = Bar("checking photos", sum(map(len, indexes.values())))
     seen = examine(indexes, folders, say, bar.advance, seconds)
     bar.close()
@@ -53,7 +58,8 @@ def check(
         lines = [f"{faults.full_name(seen, (split, at))}: {seen[split].reason(at)}"
                  for at in out[split][0][: policy.SHOWN].tolist()]  # fmt: skip
         policy.check_limit(split, len(out[split][0]), len(index), limit, data_policy, lines)
-    return {split: policy.positions(each) for split, each in out.items()}, findings
+    gone = {split: policy.positions(each) for split, each in out.items()}
+    return gone, findings, {split: each.facts["content"] for split, each in seen.items()}
 
 
 def _files(seen: dict[str, Seen], out: Out) -> Iterator[quarantine.LeftOut]:

@@ -2,6 +2,7 @@
 
 What was seen in an earlier start of the same run is taken from beside its checkpoints, and then
 nothing more is looked at: the photos of a run must not depend on how far a look got in its time.
+A photo of another size is, though, and some of another time only, whose bytes tell of the rest.
 What other jobs of this machine saw is taken from their common cache, file by file.
 """
 
@@ -17,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container import resources
-from train.doctor.look import BAD, FACTS, LOOKED, Facts, key, look
+from train.doctor.look import BAD, FACTS, LOOKED, Facts, digest, key, look
 from train.doctor.memory import Memory, Reasons
 from train.index import Index
 
 SECONDS = 60.0
 """What is not reached in this time is checked when training reads it."""
 CHUNK = 256
+SAMPLE = 32
+"""Photos of a split that are read again where they have their size but another time."""
 SHARED_FILE = "photos.npz"
 
 Advance = Callable[[int], None]
@@ -132,6 +135,10 @@ def _recall(
     if own:
         # a volume that was loaded anew has other times; what was not looked at stays so
         missing = known & told & (facts["size"] >= 0) & ~same_size
+        later = known & told & same_size & (facts["time"] != stamps[:, 1])
+        later &= facts["flags"] & LOOKED > 0
+        if _replaced(index, positions[later], facts["content"][later], deadline):
+            missing |= later
     else:
         looked = known & (facts["flags"] & LOOKED > 0)
         missing = ~(looked & told & same_size & (facts["time"] == stamps[:, 1]))
@@ -139,6 +146,23 @@ def _recall(
     facts["name"] = names
     facts["size"][missing], facts["time"][missing] = stamps[missing].T
     return facts, np.flatnonzero(missing).tolist()
+
+
+def _replaced(
+    index: Index, positions: NDArray[np.int64], contents: NDArray[np.uint64], deadline: float
+) -> bool:
+    """Whether any of a few among these photos holds other bytes than it did."""
+    some = np.unique(np.linspace(0, len(positions) - 1, min(SAMPLE, len(positions)), dtype=int))
+    reread = _in_time(some.tolist(), lambda at: _content(index, int(positions[at])), deadline)
+    return any(content != contents[at] for at, content in reread)
+
+
+def _content(index: Index, position: int) -> int:
+    """As `look` has it, 0 of a photo that cannot be read."""
+    try:
+        return digest(index.read(position))
+    except OSError:
+        return 0
 
 
 def _stamp(index: Index, position: int) -> tuple[int, int]:

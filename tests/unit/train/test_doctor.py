@@ -11,6 +11,7 @@ from container.failure import DataError
 from tests.make import encode
 from tests.tree import photo
 from train.doctor import checkup, copies, memory, policy
+from train.doctor import examine as examine_module
 from train.doctor.copies import Photos
 from train.doctor.examine import Folders, examine
 from train.doctor.look import BAD, FACTS, FLAT, LOOKED, look
@@ -57,7 +58,10 @@ def counting(index):
     return Counted(**index.__dict__)
 
 
-def test_a_restart_sees_what_the_first_start_saw_and_reads_nothing(tmp_path, counted):
+def test_a_restart_sees_what_the_first_start_saw_and_reads_but_a_few(
+    tmp_path, counted, monkeypatch
+):
+    monkeypatch.setattr(examine_module, "SAMPLE", 2)
     train = counting(index(tmp_path / "data", {**some(6), "a/bad.jpg": b"no photo"}))
     first = seen({"train": train}, Folders(run=tmp_path / "run"))
     counted.clear()
@@ -66,7 +70,7 @@ def test_a_restart_sees_what_the_first_start_saw_and_reads_nothing(tmp_path, cou
 
     again = seen({"train": train}, Folders(run=tmp_path / "run"))
 
-    assert not counted
+    assert sorted(counted) == [0, 6]
     assert again["train"].facts.tobytes() == first["train"].facts.tobytes()
     assert again["train"].reason(6).startswith("8 bytes that start with")
 
@@ -91,6 +95,21 @@ def test_a_photo_that_was_repaired_is_looked_at_again(tmp_path):
     again = seen({"train": train}, Folders(run=tmp_path / "run"))
 
     assert not again["train"].flagged(BAD).any()
+
+
+def test_other_photos_of_the_same_names_and_sizes_are_looked_at_again(tmp_path):
+    def bitmaps(value):
+        return {f"a/{at}.bmp": encode(Image.new("RGB", (24, 24), (value, at, 9)), "BMP")
+                for at in range(80)}  # fmt: skip
+
+    train = index(tmp_path / "data", bitmaps(10))
+    first = seen({"train": train}, Folders(run=tmp_path / "run"))
+    index(tmp_path / "data", bitmaps(200))
+
+    again = seen({"train": train}, Folders(run=tmp_path / "run"))
+
+    assert not (again["train"].facts["content"] == first["train"].facts["content"]).any()
+    assert (again["train"].facts["colour"][:, 0] == 200).all()
 
 
 def test_the_next_trial_looks_only_at_what_is_new_or_changed(tmp_path, counted):
@@ -220,7 +239,7 @@ def test_copies_within_several_groups_come_in_the_photos_order():
 
 def check(tmp_path, indexes, data_policy="skip", limit=0.01):
     said: list[str] = []
-    gone, findings = checkup.check(
+    gone, findings, _ = checkup.check(
         indexes, ["one", "two"], data_policy, limit, Folders(), tmp_path / "out", said.append
     )
     used = {split: policy.used(index, gone[split]) for split, index in indexes.items()}
