@@ -70,6 +70,15 @@ class Index:
             return self.pieces.read(self.root, position)
         return (self.root / self.name(position)).read_bytes()
 
+    def read_stamped(self, position: int) -> tuple[bytes, tuple[int, int]]:
+        """With the stamp of what was read: an open file is asked without a request of its own."""
+        if self.pieces:
+            data = self.pieces.read(self.root, position)
+            return data, (int(self.pieces.length[position]), self.pieces.time(self.root, position))
+        with (self.root / self.name(position)).open("rb", buffering=0) as file:
+            stat = os.fstat(file.fileno())
+            return file.readall(), (stat.st_size, stat.st_mtime_ns)
+
     def stamp(self, position: int) -> tuple[int, int]:
         """Bytes and time of change in nanoseconds: others mean another photo."""
         path = self.pieces.path(position) if self.pieces else self.name(position)

@@ -62,6 +62,10 @@ class Pieces:
         place = "" if self.form == "plain" else f"@{self.offset[position]}"
         return f"{self.path(position)}/{inner}{place}"
 
+    def time(self, root: Path, position: int) -> int:
+        """When the file that holds the photo was changed, in nanoseconds."""
+        return os.fstat(_opened(str(root / self.path(position))).descriptor).st_mtime_ns
+
     def read(self, root: Path, position: int) -> bytes:
         path = root / self.path(position)
         data = read_at(path, int(self.offset[position]), int(self.length[position]))

@@ -32,6 +32,11 @@ SHARED_FILE = "photos.npz"
 Advance = Callable[[int], None]
 """Told how many photos more were looked at."""
 Result = TypeVar("Result")
+Look = tuple[Facts, str | None]
+"""A photo's row, and why it cannot be used."""
+
+SAME, LATER, OTHER = range(3)
+"""A file as it was, of the same size and another time, of another size."""
 
 
 @dataclass(frozen=True)
@@ -100,52 +105,42 @@ def _split(index: Index, memory: Memory, own: bool, advance: Advance, deadline: 
     count = len(index)
     names = np.fromiter((key(index.channel, index.name(at)) for at in range(count)), "u8", count)
     first = np.sort(np.unique(names, return_index=True)[1])
-    facts, missing = _recall(index, first, names[first], memory, own, deadline)
-    bad = set(facts["name"][facts["flags"] & BAD > 0].tolist())
-    reasons = {name: why for name, why in memory.reasons.items() if name in bad}
-    for at, (row, why) in _in_time(missing, lambda at: _look(index, int(first[at])), deadline):
-        for field in ("name", "size", "time"):
-            row[field] = facts[field][at]
+    remembered, known = memory.recall(names[first])
+    looked = remembered["flags"] & LOOKED > 0
+    facts, visits = remembered.copy(), np.flatnonzero(looked)
+    if not own:  # what the run's first start did not reach stays so
+        facts = np.zeros(len(first), FACTS)
+        facts["name"], visits = names[first], np.arange(len(first))
+    reasons = dict(memory.reasons)
+    later: list[int] = []
+
+    def visit(at: int) -> tuple[Look, bool]:
+        position = int(first[at])
+        asked = known[at] and looked[at]
+        age = _age(index, position, remembered[at], own) if asked else OTHER
+        if age == OTHER:
+            return _look(index, position), False
+        return (remembered[at], None), age == LATER
+
+    def put(at: int, seen: Look) -> None:
+        row, why = seen
         facts[at] = row
+        facts["name"][at] = names[first[at]]
         if why is not None:
-            reasons[int(row["name"])] = why
+            reasons[int(names[first[at]])] = why
+
+    for at, (seen, is_later) in _in_time(visits.tolist(), visit, deadline):
+        put(at, seen)
+        if is_later:  # a volume that was loaded anew has other times
+            later.append(at)
         advance(1)
+    if _replaced(index, first[later], facts["content"][later], deadline):
+        for at, seen in _in_time(later, lambda at: _look(index, int(first[at])), deadline):
+            put(at, seen)
+    bad = set(facts["name"][facts["flags"] & BAD > 0].tolist())
+    reasons = {name: why for name, why in reasons.items() if name in bad}
     order = np.argsort(facts["name"])
     return Seen(index, facts[order[np.searchsorted(facts["name"][order], names)]], reasons)
-
-
-def _recall(
-    index: Index,
-    positions: NDArray[np.int64],
-    names: NDArray[np.uint64],
-    memory: Memory,
-    own: bool,
-    deadline: float,
-) -> tuple[Facts, list[int]]:
-    """Rows of the photos at `positions`, as far as they are remembered and still true; and which of
-    the rows a look must fill."""
-    facts, known = memory.recall(names)
-    stamps = np.full((len(names), 2), -1, np.int64)
-    for at, stamp in _in_time(
-        range(len(names)), lambda at: _stamp(index, int(positions[at])), deadline
-    ):
-        stamps[at] = stamp
-    told = stamps[:, 0] >= 0
-    same_size = facts["size"] == stamps[:, 0]
-    if own:
-        # a volume that was loaded anew has other times; what was not looked at stays so
-        missing = known & told & (facts["size"] >= 0) & ~same_size
-        later = known & told & same_size & (facts["time"] != stamps[:, 1])
-        later &= facts["flags"] & LOOKED > 0
-        if _replaced(index, positions[later], facts["content"][later], deadline):
-            missing |= later
-    else:
-        looked = known & (facts["flags"] & LOOKED > 0)
-        missing = ~(looked & told & same_size & (facts["time"] == stamps[:, 1]))
-    facts[missing] = np.zeros((), FACTS)
-    facts["name"] = names
-    facts["size"][missing], facts["time"][missing] = stamps[missing].T
-    return facts, np.flatnonzero(missing).tolist()
 
 
 def _replaced(
@@ -165,20 +160,30 @@ def _content(index: Index, position: int) -> int:
         return 0
 
 
-def _stamp(index: Index, position: int) -> tuple[int, int]:
+def _age(index: Index, position: int, row: Facts, own: bool) -> int:
+    """Of a file beside its row. A run's restart does not ask again what could not be read, lest it
+    goes on with a photo more, and others' memories are good for nothing but the same file."""
+    if own and row["size"] < 0:
+        return SAME
     try:
-        return index.stamp(position)
+        size, time = index.stamp(position)
     except OSError:
-        return -1, -1
+        return SAME if own else OTHER
+    if size == row["size"] and time == row["time"]:
+        return SAME
+    return LATER if own and size == row["size"] else OTHER
 
 
-def _look(index: Index, position: int) -> tuple[Facts, str | None]:
+def _look(index: Index, position: int) -> Look:
     try:
-        return look(index.read(position), index.name(position))
+        data, stamp = index.read_stamped(position)
     except OSError as error:
-        row = np.zeros((), FACTS)
-        row["flags"] = LOOKED | BAD
+        row: Facts = np.zeros((), FACTS)
+        row["size"], row["time"], row["flags"] = -1, -1, LOOKED | BAD
         return row, f"cannot be read: {error.strerror}"
+    row, why = look(data, index.name(position))
+    row["size"], row["time"] = stamp
+    return row, why
 
 
 def _in_time(

@@ -44,6 +44,10 @@ class Counted(Index):
         READ.append(position)
         return super().read(position)
 
+    def read_stamped(self, position):
+        READ.append(position)
+        return super().read_stamped(position)
+
 
 READ: list[int] = []
 
@@ -95,6 +99,41 @@ def test_a_photo_that_was_repaired_is_looked_at_again(tmp_path):
     again = seen({"train": train}, Folders(run=tmp_path / "run"))
 
     assert not again["train"].flagged(BAD).any()
+
+
+@pytest.mark.parametrize("memory", ["run", "shared"])
+def test_only_a_file_that_is_remembered_is_asked_for_its_size(tmp_path, monkeypatch, memory):
+    asked = []
+
+    def stat(path, *others, real=os.stat, **options):
+        asked.append(str(path))
+        return real(path, *others, **options)
+
+    folders = Folders(**{memory: tmp_path / "memory"})
+    train = index(tmp_path / "data", some(6))
+    monkeypatch.setattr(os, "stat", stat)
+
+    def photos_asked():
+        asked.clear()
+        assert seen({"train": train}, folders)["train"].flagged(LOOKED).all()
+        return [path for path in asked if path.endswith(".jpg")]
+
+    assert photos_asked() == []
+    assert sorted(photos_asked()) == [str(train.root / train.name(at)) for at in range(6)]
+
+
+@pytest.mark.parametrize("again", [b"no photo still", photo(GREY, 9)], ids=["bad", "repaired"])
+def test_a_file_that_could_not_be_read_is_left_to_the_next_run(tmp_path, again):
+    train = index(tmp_path / "data", some(4))
+    missing = tmp_path / "data" / "a" / "2.jpg"
+    missing.unlink()
+    seen({"train": train}, Folders(run=tmp_path / "run"))
+    missing.write_bytes(again)
+
+    found = seen({"train": train}, Folders(run=tmp_path / "run"))
+
+    assert found["train"].flagged(BAD).tolist() == [False, False, True, False]
+    assert found["train"].reason(2) == "cannot be read: No such file or directory"
 
 
 def test_other_photos_of_the_same_names_and_sizes_are_looked_at_again(tmp_path):

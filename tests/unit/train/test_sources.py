@@ -1,9 +1,10 @@
 """Each format alone: what it makes of files as people write them, and what it refuses."""
 
+import contextlib
 import io
 import json
+import os
 import struct
-import sys
 import tarfile
 from collections import Counter
 
@@ -14,6 +15,7 @@ from container.failure import ChannelError, DataError
 from container.opt_ml import Channel
 from tests import packed
 from train import channels
+from train.doctor.examine import Folders, examine
 
 JPEG = b"\xff\xd8\xff photo "
 
@@ -204,25 +206,49 @@ def test_hosts_may_agree_on_classes_that_this_one_has_no_photos_of(tmp_path):
     assert splits.train.targets.tolist() == [0, 2]
 
 
-def test_every_folder_is_listed_once_and_no_file_is_asked_for_its_size(tmp_path):
+class Entry:
+    """A folder's entry that notes who asks for its size."""
+
+    def __init__(self, entry, asked):
+        self.name, self.path = entry.name, entry.path
+        self.is_dir, self.is_symlink = entry.is_dir, entry.is_symlink
+        self._stat, self._asked = entry.stat, asked
+
+    def stat(self, **options):
+        self._asked.append(self.path)
+        return self._stat(**options)
+
+
+def test_every_folder_is_listed_once_and_no_file_is_asked_for_its_size(tmp_path, monkeypatch):
     names = [f"{c}/{d}/{at}.jpg" for c in "abc" for d in "xy" for at in range(5)]
     put(tmp_path, photos(*names))
-    seen = Counter()
+    listed, asked = Counter(), []
 
-    def hook(event, arguments):
-        if event in ("os.scandir", "os.listdir", "open") and seen["on"]:
-            seen[event, str(arguments[0])] += 1
+    @contextlib.contextmanager
+    def scandir(path, real=os.scandir):
+        listed[str(path)] += 1
+        with real(path) as entries:
+            yield (Entry(entry, asked) for entry in entries)
 
-    sys.addaudithook(hook)
-    seen["on"] = 1
+    def noting(real):
+        def stat(path, *others, **options):
+            asked.append(str(path))
+            return real(path, *others, **options)
+
+        return stat
+
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.delattr(os, "listdir")
     splits = read(tmp_path)
-    seen["on"] = 0
+    examine(splits.indexes, Folders(), print)
 
     assert len(splits.train) + len(splits.validation) == 30
-    del seen["on"]
-    assert {event for event, _ in seen} == {"os.scandir"}
-    assert set(seen.values()) == {1}
-    assert len(seen) == 10
+    assert len(listed) == 10
+    assert set(listed.values()) == {1}
+    assert asked
+    assert not [path for path in asked if path.endswith(".jpg")]
 
 
 BAD_PATH = "path,label\ni/1.jpg,ant\n{},bee\n"
