@@ -13,6 +13,7 @@ from train.interruption import Interruption
 from train.progress import say
 from train.schema import nearest
 from train.training import Training
+from train.watchdog import Watchdog
 
 
 def run(job: Job, interruption: Interruption) -> None:
@@ -24,7 +25,8 @@ def run(job: Job, interruption: Interruption) -> None:
         with archive.staging(job.paths.model):
             pass  # a model folder that cannot be written is known now, not after hours
     gathered = Gathered(team, job)
-    splits = photos.read_splits(job, chosen, gathered)
+    with _watchdog(job, chosen).watching("listing and checking the photos", by_work=True):
+        splits = photos.read_splits(job, chosen, gathered)
     training = Training(job, chosen, splits, interruption, gathered)
     try:
         training.fit()
@@ -33,6 +35,12 @@ def run(job: Job, interruption: Interruption) -> None:
         training.failed()
         raise
     team.leave()
+
+
+def _watchdog(job: Job, chosen: Hyperparameters) -> Watchdog:
+    """Until there is a network, and nothing to rescue."""
+    output, seconds = job.paths.output, chosen.stall_seconds
+    return Watchdog(output, seconds, lambda: "", lambda: None, distributed.waiting)
 
 
 def _check_rules(chosen: Hyperparameters) -> None:

@@ -27,6 +27,8 @@ FIRST_SECONDS = 300.0
 """Until there is a usual interval: a GPU's libraries load, a bucket's first photos come slowly."""
 MEASURED = 101
 TICK_SECONDS = 1.0
+WORK_SHARE = 0.002
+"""Of a window: more processor time than that is work. Looking on takes a tenth of it."""
 WORD_SECONDS = 5.0
 """For a worker's stack, or a line, to get out: the log's reader may be what stands still."""
 
@@ -57,6 +59,8 @@ class Watchdog:
         self._beats = 0
         self._beat_at = time.monotonic()
         self._more = 0.0
+        self._shown = 0.0
+        """Processor time that showing stacks took: it is no work."""
         self._intervals: deque[float] = deque(maxlen=MEASURED)
         listen()
 
@@ -78,12 +82,16 @@ class Watchdog:
         return max(LEAST_SECONDS, MEDIANS * statistics.median([*self._intervals])) + self._more
 
     @contextmanager
-    def watching(self, what: str = "") -> Iterator[None]:
-        """`what` is done meanwhile, if it is not the run's steps."""
+    def watching(self, what: str = "", by_work: bool = False) -> Iterator[None]:
+        """`what` is done meanwhile, if it is not the run's steps; `by_work` takes processor time
+        for a sign of life, where much is done that has no steps."""
         self._what = what
+        signs = self._work if by_work else lambda: self._beats
         ended = threading.Event()
         self._beat_at = time.monotonic()
-        thread = threading.Thread(target=self._watch, args=(ended,), name="watchdog", daemon=True)
+        thread = threading.Thread(
+            target=self._watch, args=(ended, signs), name="watchdog", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -91,9 +99,12 @@ class Watchdog:
             ended.set()
             thread.join()
 
-    def _watch(self, ended: threading.Event) -> None:
+    def _work(self) -> int:
+        return int((time.process_time() - self._shown) / (WORK_SHARE * self.window()))
+
+    def _watch(self, ended: threading.Event, signs: Callable[[], int]) -> None:
         tick = min(TICK_SECONDS, self._fixed / 4 or TICK_SECONDS)
-        beats, idle, told, before = self._beats, 0.0, False, time.monotonic()
+        beats, idle, told, before = signs(), 0.0, False, time.monotonic()
         over = False
         while not over:
             over = ended.wait(tick)  # what was told is taken back even where the run ends meanwhile
@@ -101,15 +112,16 @@ class Watchdog:
             # time in which this thread did not run either is a container's that was paused
             idle += 0.0 if self._excused() else min(now - before, 2 * tick)
             before = now
-            if beats != self._beats:
+            if beats != signs():
                 if told:
                     _out(f"stall: over after {idle:.0f} s\n")
-                beats, idle, told = self._beats, 0.0, False
+                beats, idle, told = signs(), 0.0, False
             elif over:
                 break
             elif not told and idle > self.window():
-                told = True
+                told, worked = True, time.process_time()
                 show_stacks(f"stall: no step for {idle:.0f} s in {self._what or self._where()}")
+                self._shown += time.process_time() - worked
             elif told and idle > 2 * self.window():
                 self._end(idle)
 

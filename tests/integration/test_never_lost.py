@@ -153,6 +153,20 @@ def test_a_deadlock_shows_its_stacks_and_fails_with_a_checkpoint(tree, num_worke
     assert not [*(tree.root / "model").glob("model.json")]
 
 
+def test_a_read_that_never_ends_fails_before_training_too(tree):
+    folder = tree.channel("train", 6)
+    tree.channel("validation", 2)
+    (folder / "red" / "red-000.jpg").unlink()
+    os.mkfifo(folder / "red" / "red-000.jpg")
+    job = Job(tree, stall_seconds="2")
+
+    assert job.process.wait(100) == 1
+    assert job.says(r"job failed: ")
+
+    assert re.match(r"stalled: no step for \d+ s in listing and checking the photos", tree.failure)
+    assert "in read_stamped" in job.log[job.log.index("stall: no step for ") :]
+
+
 LIMITED = """
 import resource, sys
 from train import __main__, finish, training  # all that is mapped before the first photo

@@ -7,11 +7,12 @@ What other jobs of this machine saw is taken from their common cache, file by fi
 """
 
 import hashlib
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -24,7 +25,6 @@ from train.index import Index
 
 SECONDS = 60.0
 """What is not reached in this time is checked when training reads it."""
-CHUNK = 256
 SAMPLE = 32
 """Photos of a split that are read again where they have their size but another time."""
 SHARED_FILE = "photos.npz"
@@ -187,20 +187,41 @@ def _look(index: Index, position: int) -> Look:
 
 
 def _in_time(
-    positions: Iterable[int], work: Callable[[int], Result], deadline: float
+    positions: list[int], work: Callable[[int], Result], deadline: float
 ) -> Iterator[tuple[int, Result]]:
-    """Position and result, in order, until the time is up. Pillow decodes and hashlib hashes
-    without the interpreter's lock, so threads do."""
-    chunk: list[int] = []
-    positions = iter(positions)
-    pool = ThreadPoolExecutor(resources.cpu_count())
+    """Position and result, as they come, until the time is up. Pillow decodes and hashlib hashes
+    without the interpreter's lock, so threads do; none is waited for, since a read may never end,
+    as a pool's would be at the process's end."""
+    ahead = iter(positions)
+    done: SimpleQueue[tuple[int, Result] | BaseException | None] = SimpleQueue()
+    over = threading.Event()
+
+    def run() -> None:
+        try:
+            for at in ahead:
+                if over.is_set() or time.monotonic() > deadline:
+                    break
+                done.put((at, work(at)))
+            done.put(None)
+        except BaseException as error:
+            done.put(error)
+
+    threads = min(resources.cpu_count(), len(positions))
+    for _ in range(threads):
+        threading.Thread(target=run, name="look", daemon=True).start()
     try:
-        while chunk := [at for _, at in zip(range(CHUNK), positions, strict=False)]:
-            if time.monotonic() > deadline:
-                return
-            yield from zip(chunk, pool.map(work, chunk), strict=True)
+        while threads:
+            found = done.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
+                threads -= 1
+            else:
+                yield found
+    except Empty:
+        return
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        over.set()
 
 
 def _remember(

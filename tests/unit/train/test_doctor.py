@@ -1,6 +1,7 @@
 """The doctor's parts: what is remembered, what counts as a copy, and what a job leaves out."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,34 @@ def test_a_file_that_could_not_be_read_is_left_to_the_next_run(tmp_path, again):
 
     assert found["train"].flagged(BAD).tolist() == [False, False, True, False]
     assert found["train"].reason(2) == "cannot be read: No such file or directory"
+
+
+class Slow(Index):
+    """An index whose files take a while."""
+
+    def read_stamped(self, position):
+        time.sleep(0.2)
+        return super().read_stamped(position)
+
+
+@pytest.mark.parametrize("pipe", [False, True], ids=["slow reads", "a read that never ends"])
+def test_the_time_for_looks_is_kept(tmp_path, pipe):
+    train = index(tmp_path / "data", some(100))
+    first = tmp_path / "data" / "a" / "0.jpg"
+    if pipe:
+        first.unlink()
+        os.mkfifo(first)
+    else:
+        train = Slow(**train.__dict__)
+    begun = time.monotonic()
+
+    found = seen({"train": train}, seconds=2.0)
+
+    assert time.monotonic() - begun < 4
+    assert 0 < found["train"].flagged(LOOKED).sum() < 100
+    if pipe:
+        assert not found["train"].flagged(LOOKED)[0]
+        os.close(os.open(first, os.O_WRONLY | os.O_NONBLOCK))  # it ends after all
 
 
 def test_other_photos_of_the_same_names_and_sizes_are_looked_at_again(tmp_path):

@@ -1,6 +1,7 @@
 """When a silence counts as a stall."""
 
 import threading
+import time
 
 import pytest
 
@@ -49,3 +50,23 @@ def test_a_silence_that_ends_is_told_with_its_stacks_and_harms_nothing(tmp_path,
     assert "stall: no step for 0 s in epoch 1, step 1" in log
     assert "in test_a_silence_that_ends_is_told" in log
     assert "stall: over" in log
+
+
+def test_work_is_a_sign_of_life_where_there_are_no_steps(tmp_path, capfd):
+    made = Watchdog(tmp_path, 0.5, lambda: "", lambda: None)
+
+    with made.watching("listing", by_work=True):
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            sum(range(1000))
+
+    assert "stall" not in capfd.readouterr().err
+
+
+def test_a_read_that_never_ends_is_no_work(tmp_path, capfd):
+    made = Watchdog(tmp_path, 1.0, lambda: "", lambda: None)
+
+    with made.watching("listing", by_work=True):
+        threading.Event().wait(1.6)
+
+    assert "stall: no step for 1 s in listing" in capfd.readouterr().err
