@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from artifact.archive import sha256, sync
+from train import staging
 from train.loop import State
 
 MANIFEST = "checkpoint.json"
@@ -93,23 +94,7 @@ class Store:
             return False
         for leftover in self.folder.glob(".partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        if self._outside is not None and self._leads_here(self._outside):
-            self._staging = self._outside
-        return True
-
-    def _leads_here(self, outside: Path) -> bool:
-        """Asked by doing it: no rename crosses mounts, even where both are of one volume. Where the
-        platform mounts the checkpoints alone, it fails, and a hidden folder in them serves."""
-        probe = self.folder / ".partial-probe"
-        try:
-            shutil.rmtree(outside, ignore_errors=True)  # what a killed run left
-            outside.mkdir(parents=True)
-            (outside / "probe").mkdir()
-            (outside / "probe").rename(probe)
-            probe.rmdir()
-        except OSError:
-            shutil.rmtree(outside, ignore_errors=True)
-            return False
+        self._staging = staging.folder(self._outside, self.folder)
         return True
 
     def close(self) -> None:

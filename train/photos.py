@@ -59,6 +59,7 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
             Folders(
                 job.paths.checkpoints / "doctor",  # of a shard, every host
                 Path(cache) / "doctor" if cache else None,
+                job.paths.output / ".doctor",
             ),
             job.paths.output_data if gathered.team.leads else None,
             say,

@@ -41,11 +41,12 @@ SAME, LATER, OTHER = range(3)
 
 @dataclass(frozen=True)
 class Folders:
-    """Where memories lie. `run` belongs to one run, beside its checkpoints; `shared` to all jobs of
-    a machine that is kept warm."""
+    """Where memories lie. `run` belongs to one run, beside its checkpoints, and is written by way
+    of `outside`, since the platform uploads it; `shared` to all jobs of a machine kept warm."""
 
     run: Path | None = None
     shared: Path | None = None
+    outside: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def examine(
         index = indexes[split]
         seen[split] = _split(index, earlier or common, earlier is not None, advance, deadline)
     if own:
-        _remember(own, Memory.empty(), seen, say)
+        _remember(own, Memory.empty(), seen, say, folders.outside)
     if shared and earlier is None:
         _remember(shared, common, seen, say)
     return {split: seen[split] for split in indexes}
@@ -225,13 +226,17 @@ def _in_time(
 
 
 def _remember(
-    path: Path, memory: Memory, seen: dict[str, Seen], say: Callable[[str], None]
+    path: Path,
+    memory: Memory,
+    seen: dict[str, Seen],
+    say: Callable[[str], None],
+    outside: Path | None = None,
 ) -> None:
     """A job without a memory still trains."""
     facts = np.concatenate([split.facts for split in seen.values()])
     reasons = {name: why for split in seen.values() for name, why in split.reasons.items()}
     try:
-        memory.with_more(facts, reasons).save(path)
+        memory.with_more(facts, reasons).save(path, outside)
     except OSError as error:
         say(f"note: what was seen of the photos is not remembered in {path.parent}: "
             f"{error.strerror}")  # fmt: skip

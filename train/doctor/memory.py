@@ -6,6 +6,7 @@ another version, counts as none: it is made anew.
 
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifact.archive import sync
+from train import staging
 from train.doctor.look import BAD, FACTS, Facts
 
 VERSION = 1
@@ -48,11 +50,13 @@ class Memory:
                 zipfile.BadZipFile):  # fmt: skip  # a flipped bit asks for a password, too
             return None
 
-    def save(self, path: Path) -> None:
-        """Whole or not at all. Raises OSError."""
+    def save(self, path: Path, outside: Path | None = None) -> None:
+        """Whole or not at all; half-written it lies `outside`, if a way leads from there. Raises
+        OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps([self.reasons, VERSION]).encode()
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        folder = staging.folder(outside, path.parent)
+        partial = folder / f".{path.name}.{os.getpid()}.partial"
         try:
             with partial.open("wb") as file:
                 np.savez(file, facts=self.facts, reasons=np.frombuffer(text, np.uint8))
@@ -61,6 +65,9 @@ class Memory:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+        finally:
+            if folder != path.parent:
+                shutil.rmtree(folder, ignore_errors=True)
         _make_room(path)
 
     def recall(self, names: NDArray[np.uint64]) -> tuple[Facts, NDArray[np.bool_]]:

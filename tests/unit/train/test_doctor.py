@@ -224,6 +224,27 @@ def test_the_oldest_memories_of_other_lists_make_room(tmp_path, monkeypatch):
     assert len(list(folders.run.iterdir())) == 3
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_nothing_half_written_lies_in_an_uploaded_folder_where_a_way_leads_there(
+    tmp_path, monkeypatch, leads
+):
+    run, outside = tmp_path / "checkpoints" / "doctor", tmp_path / "output" / ".doctor"
+    if not leads:
+        outside.parent.touch()
+    train, lay = index(tmp_path / "data", some(4)), []
+
+    def fsync(file, real=os.fsync):
+        lay.extend([*run.iterdir()])
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    seen({"train": train}, Folders(run=run, outside=outside))
+
+    assert bool(lay) != leads
+    assert [path.suffix for path in run.iterdir()] == [".npz"]
+    assert not outside.exists()
+
+
 def test_a_folder_that_cannot_be_written_costs_the_memory_only(tmp_path, capsys):
     train = index(tmp_path / "data", some(4))
     (tmp_path / "file").write_text("")
