@@ -1,7 +1,8 @@
 """Training goes on from a model of an earlier job: the `model` channel.
 
 It holds that job's `model.tar.gz`, or the same unpacked. Classes are matched by name, so that the
-rows of the last layer follow their classes wherever those now stand; new classes keep fresh rows.
+rows of the last layer follow their classes wherever those now stand. A new class begins below them,
+so that photos are answered as they were until it is learned.
 """
 
 import shutil
@@ -39,6 +40,10 @@ MOST_ARCHIVE_BYTES = 16 << 30
 """Of everything in the archive, unpacked: a few kilobytes can be made to hold terabytes."""
 MOST_MEMBERS = 10_000
 NAMED_CLASSES = 10
+
+BELOW = 1.0
+"""By which a new class's logit is less than the mean of two known ones, so that it is never the
+greatest, as a random row's often is; and the next class has another two, to be told apart by."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -99,6 +104,7 @@ def remap(made: nn.Module, weights: Tensors, old: list[str], new: list[str]) -> 
     own = made.state_dict()
     last = f"{_last_layer(made)}."
     rows = [(old.index(label), at) for at, label in enumerate(new) if label in old]
+    fresh = [at for at, label in enumerate(new) if label not in old]
     expected = {key: (len(old), *value.shape[1:]) if key.startswith(last) else tuple(value.shape)
                 for key, value in own.items()}  # fmt: skip
     if {key: tuple(value.shape) for key, value in weights.items()} != expected:
@@ -107,6 +113,11 @@ def remap(made: nn.Module, weights: Tensors, old: list[str], new: list[str]) -> 
     for key in own:
         if key.startswith(last):
             taken[key] = own[key].clone()
+            if rows:
+                known = weights[key][[before for before, _ in rows]]
+                midway = (known + known.roll(1, 0)) / 2 - (BELOW if key == f"{last}bias" else 0)
+                for at, now in enumerate(fresh):
+                    taken[key][now] = midway[at % len(rows)]
             for before, now in rows:
                 taken[key][now] = weights[key][before]
     made.load_state_dict(taken, strict=True)

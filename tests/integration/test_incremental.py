@@ -50,6 +50,20 @@ def test_known_classes_keep_their_rows_by_name(tmp_path, first, fine_tune):
     assert torch.allclose(after["0.weight"], before["0.weight"], atol=1e-6)
 
 
+def test_a_new_class_is_learned_and_known_ones_are_kept(tmp_path, first):
+    tree = Tree(tmp_path / "ml")
+    packed(tree, first.root / "model")
+    classes = {"amber": (230, 180, 30), **COLOURS}
+    tree.channel("train", 16, classes)
+    tree.channel("validation", 6, classes)
+
+    done = tree.train(pretrained="true", epochs="3", learning_rate="0.003")
+
+    assert done.returncode == 0, done.stderr
+    assert "model channel: 3 of 3 classes go on; 1 new: amber" in done.stdout
+    assert tree.description["metrics"]["validation"]["top1_accuracy"] > 0.9
+
+
 def test_a_model_of_another_network_is_refused_with_what_to_set(tmp_path, first):
     tree = Tree(tmp_path / "ml")
     packed(tree, first.root / "model")

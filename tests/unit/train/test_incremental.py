@@ -80,7 +80,6 @@ def answers(made, size):
 def test_logits_of_old_classes_are_what_they_were(name, hidden, size):
     before, now = built(3, name, hidden, size, seed=1), built(4, name, hidden, size, seed=2)
     labels = ["bee", "cow", "ant", "dog"]
-    fresh = {key: value.clone() for key, value in now.state_dict().items()}
 
     incremental.remap(now, before.state_dict(), OLD, labels)
 
@@ -89,9 +88,67 @@ def test_logits_of_old_classes_are_what_they_were(name, hidden, size):
     assert torch.equal(our_features, their_features)
     # a matrix product of another width adds in another order: the last bit may differ
     assert torch.allclose(ours[:, [2, 0]], theirs[:, [0, 1]], rtol=1e-5, atol=1e-6)
-    weight = [key for key in fresh if key.startswith(network.head_path(now))][-2]
+    weight = [key for key in now.state_dict() if key.startswith(network.head_path(now))][-2]
     assert torch.equal(now.state_dict()[weight][[2, 0]], before.state_dict()[weight][[0, 1]])
-    assert torch.equal(now.state_dict()[weight][[1, 3]], fresh[weight][[1, 3]])
+
+
+NAMES = [f"class-{number}" for number in range(10)]
+NEW = ["a-new", *NAMES[:5], "b-new", *NAMES[5:], "c-new"]
+
+
+def photos(labels, per_class, seed):
+    """Dense features around a centre per class, as a backbone's are, and the class of each."""
+    generator = torch.Generator().manual_seed(7)
+    centres = torch.randn(len(NEW), 128, generator=generator)
+    generator.manual_seed(seed)
+    of = [label for label in labels for _ in range(per_class)]
+    features = centres[[sorted(NEW).index(label) for label in of]] * 0.6 + 0.4
+    return (features + torch.randn(features.shape, generator=generator) * 0.9).relu(), of
+
+
+def learn(made, labels, features, of, epochs, several):
+    head = network.head(made)
+    rule = torch.optim.AdamW(head.parameters(), 1e-3)
+    goals = torch.nn.functional.one_hot(torch.tensor([labels.index(label) for label in of])).float()
+    criterion = torch.nn.BCEWithLogitsLoss() if several else torch.nn.CrossEntropyLoss()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(features)).split(32):
+            rule.zero_grad()
+            criterion(head(features[rows]), goals[rows]).backward()
+            rule.step()
+
+
+def best(made, labels, features):
+    with torch.no_grad():
+        return [labels[at] for at in network.head(made)(features).argmax(1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("hidden", [(), (64,)], ids=["linear", "deeper"])
+@pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
+def test_photos_are_answered_as_before_until_a_new_class_is_learned(hidden, several, seed):
+    before, now = built(10, hidden=hidden, seed=seed), built(13, hidden=hidden, seed=seed + 9)
+    learn(before, NAMES, *photos(NAMES, 40, seed=1), 10, several)
+    anything, of = photos(NEW, 20, seed=2)
+
+    incremental.remap(now, before.state_dict(), NAMES, NEW)
+
+    assert best(now, NEW, anything) == best(before, NAMES, anything)
+    learn(now, NEW, *photos(NEW, 40, seed=3), 10, several)
+    right = [label for label, answer in zip(of, best(now, NEW, anything), strict=True)
+             if label == answer]  # fmt: skip
+    assert all(right.count(label) >= 17 for label in NEW)
+
+
+@pytest.mark.parametrize("known", [["ant"], ["cat", "bee"]], ids=["one", "two"])
+def test_new_classes_beside_few_known_ones_begin_below_them(known):
+    before, now = built(3, seed=1), built(len(known) + 4, seed=2)
+    labels = ["a", "b", *known, "x", "y"]
+    photos = torch.randn(50, 128).relu()
+
+    incremental.remap(now, before.state_dict(), OLD, labels)
+
+    assert set(best(now, labels, photos)) <= set(known)
 
 
 @pytest.mark.parametrize("form", ["folder", "nested folder", "model.tar.gz", "nested.tgz", "m.tar"])
