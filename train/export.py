@@ -38,11 +38,12 @@ def export(
     description: Description,
     model_dir: Path,
     compile_engine: Callable[[Path], dict[str, Any]] = lambda _: {},
+    settle: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Publishes the artifact in `model_dir`; returns its files. `compile_engine` may add `engine/`
-    to the folder that it is given, and says what goes into the description as `compiled`. Raises
-    Failure, with nothing put in place, where a fresh process cannot load it and repeat the
-    reference answer."""
+    to the folder that it is given, and says what goes into the description as `compiled`; `settle`
+    may change the description a last time. Raises Failure, with nothing put in place, where a fresh
+    process cannot load it and repeat the reference answer."""
     with archive.staging(model_dir) as folder:
         (folder / archive.REFERENCE).write_bytes(reference.png())
         weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
@@ -52,6 +53,8 @@ def export(
         archive.write_description(folder, description)
         description.compiled = compile_engine(folder)
         check(folder, description)
+        settle()
+        archive.write_description(folder, description)
         archive.publish(folder, model_dir)
     return description.files
 

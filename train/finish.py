@@ -29,6 +29,9 @@ def finish(run: Training) -> None:
     with run.watchdog.watching("the final evaluation"):
         evaluation, split, answers = _final_evaluation(run)
         calibration = _calibrate(run, split, answers)
+    skipped = ["final_evaluation"] if evaluation is None else []
+    if calibration is None and run.state.interrupted and _calibrates(run):
+        skipped.append("calibration")
     run.hook.close()
     run.rules.close(hurry=run.state.interrupted)
     run.profiler.close()
@@ -39,15 +42,28 @@ def finish(run: Training) -> None:
     if calibration is not None:
         description.temperature = calibration.fit.temperature
         description.metrics["calibration"] = calibration.as_dict()
-    compile_engine = of_job.compiler(run, answers)
-    files = export.export(run.network, description, run.job.paths.model, compile_engine)
-    if evaluation is not None and not run.state.interrupted:
+    files = export.export(
+        run.network, description, run.job.paths.model, of_job.compiler(run, answers),
+        lambda: _note_stop(run, description, skipped),
+    )  # fmt: skip
+    if evaluation is not None and "report" not in skipped:
         _report(run, evaluation, split, answers, calibration, description.compiled)
     sizes = ", ".join(f"{name} {facts['bytes']:,} bytes" for name, facts in files.items())
     say(f"artifact: {run.job.paths.model / archive.DESCRIPTION}, {sizes}")
     if run.hook.folder is not None and not run.state.interrupted:
         with run.watchdog.watching("the report of the rules"):
             afterwards.report(run.job.paths.root, run.job.paths.output_data, say, run.should_stop)
+
+
+def _note_stop(run: Training, description: Description, skipped: list[str]) -> None:
+    """The model is ready: what a stop leaves out is settled, and goes into its description."""
+    run.state.interrupted = run.state.interrupted or run.should_stop()
+    if run.state.interrupted:
+        if not description.compiled and not of_job.unwanted(run):
+            skipped.append("compiled_engine")
+        skipped.append("report")
+        say(f"skipped, since the job is to stop: {', '.join(skipped)}")
+    description.training |= {"interrupted": run.state.interrupted, "skipped": skipped}
 
 
 def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
@@ -72,10 +88,9 @@ def _final_evaluation(run: Training) -> tuple[Evaluation | None, str, Answers]:
 
 
 def _calibrate(run: Training, split: str, answers: Answers) -> Calibration | None:
-    """None where the job is stopped before validation photos have been answered, or where photos
-    have several labels, or where validation photos have been learned, of which the network is too
-    sure; then its probabilities are served as they are."""
-    if run.state.interrupted or not len(answers) or run.chosen.train_on_validation:
+    """None where the job is stopped before validation photos have been answered; then, as where
+    there is nothing to fit to, its probabilities are served as they are."""
+    if run.state.interrupted or not len(answers) or not _calibrates(run):
         return None
     if split == "validation":
         made = calibrate(answers.rows, {})
@@ -92,6 +107,12 @@ def _calibrate(run: Training, split: str, answers: Answers) -> Calibration | Non
     say(f"temperature: {made.fit.temperature:.4g} ({made.fit.note}); calibration error (ECE) on "
         f"{split} {before.ece:.4f} -> {after.ece:.4f}")  # fmt: skip
     return made
+
+
+def _calibrates(run: Training) -> bool:
+    """Not where photos have several labels, nor where validation photos have been learned, of which
+    the network is too sure."""
+    return not (run.splits.train.multi_label or run.chosen.train_on_validation)
 
 
 def _report(
@@ -152,9 +173,7 @@ def _describe(run: Training, evaluation: Evaluation | None, split: str) -> Descr
         metrics=metrics,
         training={
             "job": run.job.name,
-            "interrupted": state.interrupted,
             "final_evaluation": "skipped" if evaluation is None else split,
-            "skipped": ["final_evaluation", "report"] if state.interrupted else [],
             "epochs_completed": len(state.history),
             "steps": state.step,
             "best_epoch": state.best_epoch,

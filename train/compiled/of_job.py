@@ -21,12 +21,10 @@ TRIAL = "_tuning_objective_metric"
 """Among the hyperparameters of a search's trials, here and on the platform."""
 
 
-def skipped(run: Training) -> str:
-    """Why this job makes no engine; nothing where it does."""
+def unwanted(run: Training) -> str:
+    """Why this job, run to its end, makes no engine; nothing where it does."""
     if run.chosen.compile_engine == "false":
         return "compile_engine=false"
-    if run.state.interrupted or run.should_stop():
-        return "the job was interrupted"
     missing = [name for name in ("openvino", "nncf") if importlib.util.find_spec(name) is None]
     if missing:
         return f"{' and '.join(missing)} not installed"
@@ -44,7 +42,8 @@ def compiler(run: Training, answers: Answers) -> Callable[[Path], dict[str, Any]
     defect in here costs the engine."""
 
     def compile_engine(folder: Path) -> dict[str, Any]:
-        why = skipped(run)
+        stopped = run.state.interrupted or run.should_stop()
+        why = unwanted(run) or ("the job was interrupted" if stopped else "")
         if why:
             say(f"compiled engine: none, {why}")
             return {}
