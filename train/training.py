@@ -294,11 +294,10 @@ class Training:
         )  # fmt: skip
         try:
             made = features.prepare(request, training=self.state.epoch < chosen.epochs)
-        except StopRequestedError:
+        except StopRequestedError as stop:
             if not self.state.step:
-                raise InterruptedFailure(
-                    "stopped before training began; the features computed so far are kept"
-                ) from None
+                so_far = str(stop) or "no features have been computed yet"
+                raise InterruptedFailure(f"stopped before training began; {so_far}") from None
             return  # a resumed run has weights to end with: the loop hears the stop at once
         if made is not None:
             self.whole = debugging.Whole(

@@ -113,14 +113,13 @@ def test_a_restart_without_the_features_ends_in_the_same_weights(made, tmp_path)
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_a_stop_while_features_are_computed_keeps_them(tmp_path):
-    tree = Tree(tmp_path / "ml")
+def stopped(tree, temporary, **chosen):
+    """Stops a job while it computes features; the folder that they lie in."""
     tree.channel("train", 100)
-    chosen = {"network": "resnet18", "fine_tune": "head", "image_size": "96", "epochs": "1"}
-    command, environment = tree.command(**chosen, evaluation_batch_size="2")
+    command, environment = tree.command(**chosen)
     with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        command, env={**environment, "TMPDIR": str(temporary)}, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         begun = re.search(r"into (\S+)", next(line for line in process.stdout if "into" in line))
         while not sum(path.stat().st_size for path in Path(begun[1]).glob(".partial-*")):
@@ -129,12 +128,41 @@ def test_a_stop_while_features_are_computed_keeps_them(tmp_path):
         process.stdout.read()
         code = process.wait(60)
     assert code == 1
-    assert tree.failure.startswith("interrupted: stopped before training began; the features ")
+    return Path(begun[1])
 
-    done = tree.train(**chosen, evaluation_batch_size="2")
+
+STOPPED = {"network": "resnet18", "fine_tune": "head", "image_size": "96", "epochs": "1",
+           "evaluation_batch_size": "2"}  # fmt: skip
+
+
+def test_a_stop_while_features_are_computed_keeps_them(tmp_path):
+    tree = Tree(tmp_path / "ml")
+
+    folder = stopped(tree, tmp_path, **STOPPED)
+
+    assert tree.failure.startswith(
+        "interrupted: stopped before training began; the features computed so far are kept in "
+        f"{folder}; "
+    )
+    assert folder.is_relative_to(tree.root / "checkpoints")
+    done = tree.train(**STOPPED)
 
     total, rest = computed(done)
     assert 0 < rest < total == 300
+
+
+def test_features_that_no_folder_outlives_the_job_for_are_not_called_kept(tmp_path):
+    tree = Tree(tmp_path / "ml")
+    tree.root.mkdir()
+    (tree.root / "checkpoints").write_text("no folder")
+
+    folder = stopped(tree, tmp_path, **STOPPED)
+
+    assert tree.failure.startswith(
+        "interrupted: stopped before training began; the features computed so far end with the job"
+    )
+    assert folder.is_relative_to(tmp_path)
+    assert not folder.exists()
 
 
 def test_a_job_that_has_ended_may_be_started_again(made, tmp_path):

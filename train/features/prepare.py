@@ -12,6 +12,7 @@ from torch import nn
 
 from artifact.preprocess import Preprocessing
 from train import device as devices
+from train.evaluate import StopRequestedError
 from train.features import engines, photo_ids, places, store, tail
 from train.features.batches import FeatureBatches
 from train.features.engines import Plan, UnfitError
@@ -59,7 +60,8 @@ class Split:
 
 def prepare(request: Request, training: bool) -> Loaders | None:
     """Batches of features in the photos' place: of the train split only where `training` is left
-    to do. None where they cannot be kept. Raises StopRequestedError; what was computed is kept."""
+    to do. None where they cannot be kept. Raises StopRequestedError, which says what becomes of
+    what was computed."""
     chosen, loaders = request.chosen, request.loaders
     flops = devices.forward_flops(chosen.network, chosen.image_size)
     shape = tail.shape(chosen.network, chosen.image_size)
@@ -126,7 +128,14 @@ def _batches(
     said = team.gather([team.host, None if own is None else str(own)])
     private = next((Path(path) for host, path in said if host == team.host and path), None)
     kept = agreed(team, _open, request, plan, shape, splits, private)
-    computed, seconds = _compute(request, plan, kept, splits)
+    try:
+        computed, seconds = _compute(request, plan, kept, splits)
+    except StopRequestedError:
+        raise StopRequestedError(
+            "the features computed so far end with the job: no lasting folder could be used"
+            if kept.root == private
+            else f"the features computed so far are kept in {kept.folder}"
+        ) from None
     rows = kept.rows()
     total = sum(map(len, _every(splits)))
     size = "x".join(map(str, shape))
