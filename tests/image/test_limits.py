@@ -83,10 +83,15 @@ def test_weights_cannot_be_downloaded_without_a_network(tree, train):
 
 
 def test_eight_workers_and_a_large_batch_fit_the_default_shared_memory(tree, train):
-    done = train(network="resnet18", image_size="224", num_workers="8", batch_size="256",
-                 fine_tune="head", epochs="1")  # fmt: skip
+    tree.channel("train", 700)  # a batch of 12.6 MB for each of eight workers, 101 MB
+    tree.channel("validation", 20)
+
+    done = train(image_size="128", num_workers="8", batch_size="256", fine_tune="head",
+                 feature_cache="false", epochs="1")  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search("note: /dev/shm has 6[34] MiB free, too little for 8 workers: ", done.stdout)
+    assert ", 1 workers, 256 images per update, augmentation" in done.stdout
 
 
 def test_shared_memory_that_others_fill_is_named(docker, image, tree):
