@@ -18,6 +18,7 @@ from container.opt_ml import Channel
 from train.doctor.findings import Findings
 from train.index import Index, stratified
 from train.sources import class_names, formats, layout, pipe
+from train.sources.absent import Absent
 from train.sources.layout import SPLITS, Origin
 from train.sources.request import ContentType, Request
 from train.sources.samples import Listed, Names, relabelled
@@ -38,6 +39,8 @@ class Splits:
     """What is wrong with the photos."""
     contents: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     """A hash of each train, then of each validation photo, of all hosts; 0 if it was not seen."""
+    absent: dict[str, Absent] = field(default_factory=dict)
+    """Split -> what its list has and this host has not, where every host has a part."""
 
     @property
     def indexes(self) -> dict[str, Index]:
@@ -61,7 +64,9 @@ def read(
     given = {name: each if isinstance(each, Channel) else Channel(each)
              for name, each in channels.items()}  # fmt: skip
     notes: list[str] = []
-    listed = _listed(layout.origins(given, notes), notes)
+    origins = layout.origins(given, notes)
+    absent = {split: Absent() for split, origin in origins.items() if origin.sharded}
+    listed = _listed(origins, absent, notes)
     labels = agree(listed["train"].labels)
     if len(labels) < 2:
         raise DataError(
@@ -77,15 +82,17 @@ def read(
         kept, held = stratified(train.targets, 1 - HELD_OUT, seed)
         notes.append(f"no validation split: {HELD_OUT:.0%} of each train class held out for it")
         train, validation = train.take(kept), train.take(held)
-    return Splits(labels, train, validation, made.get("test"), notes)
+    return Splits(labels, train, validation, made.get("test"), notes, absent=absent)
 
 
-def _listed(origins: dict[str, Origin], notes: list[str]) -> dict[str, Listed]:
+def _listed(
+    origins: dict[str, Origin], absent: dict[str, Absent], notes: list[str]
+) -> dict[str, Listed]:
     """Split -> its photos. The train channel may name the classes of all."""
     names = _class_names(origins["train"], dict)
     found = {}
     for split in sorted(origins, key=list(SPLITS).index):
-        one = _list(split, origins[split], names, notes)
+        one = _list(split, origins[split], names, absent.get(split), notes)
         found[split] = replace(one, index=replace(one.index, sharded=origins[split].sharded))
     several = [split for split, one in found.items() if one.index.multi_label]
     if several and len(several) < len(found):
@@ -93,7 +100,13 @@ def _listed(origins: dict[str, Origin], notes: list[str]) -> dict[str, Listed]:
     return found
 
 
-def _list(split: str, origin: Origin, otherwise: Callable[[], Names], notes: list[str]) -> Listed:
+def _list(
+    split: str,
+    origin: Origin,
+    otherwise: Callable[[], Names],
+    absent: Absent | None,
+    notes: list[str],
+) -> Listed:
     content_type = ContentType.parse(origin.channel.content_type, split)
     names = _class_names(origin, otherwise)
     if origin.folder is None:
@@ -101,7 +114,7 @@ def _list(split: str, origin: Origin, otherwise: Callable[[], Names], notes: lis
         folder = layout.empty(spooled.parent)
         return pipe.read(Request(split, folder, content_type, class_names=names), spooled)
     return formats.read(
-        Request(split, origin.folder, content_type, origin.lists, names, notes=notes)
+        Request(split, origin.folder, content_type, origin.lists, names, (), notes, absent)
     )
 
 

@@ -13,6 +13,7 @@ from train.channels import Splits, union
 from train.distributed import Team
 from train.index import Index
 from train.schedule import Share
+from train.sources.absent import Absent
 
 
 class Gathered:
@@ -31,7 +32,8 @@ class Gathered:
         return union(self.team.gather(own))
 
     def compare(self, splits: Splits) -> None:
-        """Raises ChannelError, with the hosts named, where replicated photos differ."""
+        """Raises ChannelError, with the hosts named, where replicated photos differ; DataError
+        where a list of photos that the hosts share out has one that no host has."""
         indexes = [each for each in (splits.train, splits.validation, splits.test) if each]
         given = self.team.gather([self.team.host, [index.channel for index in indexes]])
         for host, names in given:
@@ -54,6 +56,17 @@ class Gathered:
                     "folders" for host, count in differing.items()),
                     "give all hosts the same files, or distribute the channel by ShardedByS3Key",
                 )  # fmt: skip
+
+        for split, index in splits.indexes.items():
+            if index.sharded:
+                self._compare_lists(splits.absent.get(split) or Absent())
+
+    def _compare_lists(self, absent: Absent) -> None:
+        """Each list with those of its own kind: hosts may have lists of their own, too."""
+        digest = absent.digest()
+        digests = self.team.gather(digest)
+        said = self.team.gather_arrays(absent.bits())
+        absent.check([bits for bits, other in zip(said, digests, strict=True) if other == digest])
 
     def share(self, index: Index) -> Share:
         """Which photos of every update and evaluation are this process's."""

@@ -263,6 +263,39 @@ def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, m
     assert described["metrics"]["validation"]["top1_accuracy"] > 0.6
 
 
+def listed_shards(hosts):
+    """Photos in two parts, and one list of all of them that both hosts have."""
+    sharded = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
+    inputs = {"train": sharded, "train_lst": {}, "validation": {}}
+    parts = [("red", "green"), ("blue",)]
+    entries = [f"{label}/{label}-{at:03d}.jpg,{label}" for label in COLOURS for at in range(10)]
+    for tree, labels in zip(hosts.trees, parts, strict=True):
+        shutil.rmtree(tree.root / "input" / "data" / "train")
+        tree.channel("train", 10, {label: COLOURS[label] for label in labels})
+        (tree.data("train_lst") / "photos.csv").write_text("\n".join(["path,label", *entries]))
+        tree.config("inputdataconfig.json", inputs)
+
+
+def test_a_list_of_photos_that_hosts_share_out_is_one_data_set(hosts):
+    listed_shards(hosts)
+
+    hosts.start(epochs="1")
+
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+    assert hosts.trees[0].description["training"]["train_images"] == 30
+    assert hosts.trees[0].description["labels"] == ["blue", "green", "red"]
+
+
+def test_an_entry_of_the_list_that_no_host_has_ends_the_job(hosts):
+    listed_shards(hosts)
+    (hosts.trees[1].root / "input/data/train/blue/blue-003.jpg").unlink()
+
+    hosts.start(epochs="1")
+
+    assert_ended_together(hosts, "photos.csv: 1 entries cannot be used")
+    assert "line 5: no host has the file of 'blue/blue-003.jpg,blue'" in hosts.trees[0].failure
+
+
 def test_replicated_channels_that_differ_are_named_with_their_hosts(hosts):
     next(hosts.trees[1].root.glob("input/data/train/red/*.jpg")).unlink()
 

@@ -61,7 +61,7 @@ def read(request: Request) -> Listed:
             name, value, metadata = _photo(line)
             classes.learn(metadata, value)
             labels = of_json(samples, value, request.class_ids or classes.listed)
-            samples.add(request.resolver.file(name), labels)
+            request.add(samples, number, name, labels)
         except (LabelError, PathRefusedError) as error:
             problems.add(f"line {number}", error)
     problems.check(path.name, FIX)

@@ -21,8 +21,8 @@ def read(request: Request) -> Listed:
             problems.add(f"line {at}", f"{len(cells)} cells between tabs; at least 3 are needed")
             continue
         try:
-            name = request.resolver.file(cells[-1].strip())
-            samples.add(name, _labels(samples, cells[1:-1], request.class_ids))
+            labels = _labels(samples, cells[1:-1], request.class_ids)
+            request.add(samples, at, cells[-1].strip(), labels)
         except (LabelError, PathRefusedError) as error:
             problems.add(f"line {at}", error)
     problems.check(path.name, FIX)

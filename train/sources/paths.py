@@ -9,6 +9,10 @@ class PathRefusedError(ValueError):
     """The path names no file of the channel; says why."""
 
 
+class AbsentError(PathRefusedError):
+    """The path may name a file of the channel, but there is none."""
+
+
 class Resolver:
     """Names each file by its path relative to the channel."""
 
@@ -23,7 +27,7 @@ class Resolver:
         path = written.removeprefix("./")
         _check(path)
         if path not in self._known:
-            raise PathRefusedError(f"{written!r:.200} is no file of the channel")
+            raise AbsentError(f"{written!r:.200} is no file of the channel")
         return path
 
     def _object(self, uri: str) -> str:
@@ -38,7 +42,7 @@ class Resolver:
             if key in self._known:
                 return key
             _, _, key = key.partition("/")
-        raise PathRefusedError(f"no end of {uri!r:.200} is a file of the channel")
+        raise AbsentError(f"no end of {uri!r:.200} is a file of the channel")
 
 
 def _check(path: str) -> None:

@@ -1,14 +1,15 @@
 """One split to be read: its files, and what the job says about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from container.failure import ChannelError
+from train.sources.absent import Absent
 from train.sources.listing import Folder
-from train.sources.paths import Resolver
-from train.sources.samples import Names
+from train.sources.paths import AbsentError, Resolver
+from train.sources.samples import Names, Samples
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Request:
     files: tuple[str, ...] = ()
     """Of the format that was found: lists, records or archives at the top of the folder."""
     notes: list[str] = field(default_factory=list)
+    absent: Absent | None = None
+    """Takes the list's entries whose files are not here, where every host has a part of them."""
 
     @property
     def class_ids(self) -> bool:
@@ -62,10 +65,24 @@ class Request:
         return Resolver(self.folder)
 
     def list_path(self) -> Path:
-        """Of the one list. Raises ChannelError."""
+        """Of the one list, which `absent` is of, too. Raises ChannelError."""
         if len(self.files) != 1:
             raise ChannelError(
                 f"{self.split}: {len(self.files)} lists of photos: {', '.join(self.files[:5])}",
                 "give one list for a split",
             )
-        return (self.lists or self.folder).path / self.files[0]
+        path = (self.lists or self.folder).path / self.files[0]
+        if self.absent is not None:
+            self.absent.list = path
+        return path
+
+    def add(self, samples: Samples, line: int, written: str, labels: Iterable[str]) -> None:
+        """The photo of one line of the list, if it is here. Raises PathRefusedError."""
+        try:
+            name = self.resolver.file(written)
+        except AbsentError:
+            if self.absent is None:
+                raise
+            self.absent.numbers.append(line)
+        else:
+            samples.add(name, labels)

@@ -63,8 +63,8 @@ def read(request: Request) -> Listed:
             if len(cells) < width or (columns.classes and len(cells) != width):
                 least = "" if columns.classes else "at least "
                 raise LabelError(f"{len(cells)} cells where {least}{width} should be")
-            name = request.resolver.file(cells[columns.path].strip())
-            samples.add(name, _labels(samples, cells, columns))
+            labels = _labels(samples, cells, columns)
+            request.add(samples, number, cells[columns.path].strip(), labels)
         except (LabelError, PathRefusedError) as error:
             problems.add(f"line {number}", error)
     problems.check(path.name, FIX)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import struct
 import tarfile
 from collections import Counter
@@ -170,6 +171,53 @@ def test_a_sharded_channel_is_known_as_one_and_stays_one(tmp_path):
     assert splits.sharded
     assert channels.subset(splits.train, 0.5, 0).sharded
     assert not splits.validation.sharded
+
+
+LISTS = {
+    "lst": {"l.lst": "1\t0\ti/1.jpg\n2\t1\ti/2.jpg\n3\t0\ti/3.jpg\n4\t1\ti/4.jpg"},
+    "csv": {"l.csv": "path,label\ni/1.jpg,0\ni/2.jpg,1\ni/3.jpg,0\ni/4.jpg,1"},
+    "augmented": {"l.manifest": augmented([0, 1, 0, 1])},
+}
+
+
+def shards(root, files, *parts):
+    """What each host reads of its part of the photos, and of the list that all of them have."""
+    put(root / "list", files)
+    for number, part in enumerate(parts):
+        put(root / f"{number}", photos(*part))
+        shard = Channel(root / f"{number}", distribution="ShardedByS3Key")
+        given = {"train": shard, "train_lst": root / "list"}
+        yield channels.read(given, seed=0, agree=lambda labels: ["0", "1"])
+
+
+@pytest.mark.parametrize("files", LISTS.values(), ids=LISTS)
+def test_each_host_takes_from_the_list_what_it_has(tmp_path, files):
+    one, two, none = shards(
+        tmp_path, files, ["i/1.jpg", "i/2.jpg", "i/3.jpg"], ["i/4.jpg"], ["other.jpg"]
+    )
+
+    assert rows(one) == {"i/1.jpg": ["0"], "i/2.jpg": ["1"], "i/3.jpg": ["0"]}
+    assert rows(two) == {"i/4.jpg": ["1"]}
+    assert rows(none) == {}
+    said = [each.absent["train"].bits() for each in (one, two, none)]
+    assert len({each.absent["train"].digest() for each in (one, two, none)}) == 1
+    one.absent["train"].check(said)
+
+
+@pytest.mark.parametrize("files", LISTS.values(), ids=LISTS)
+def test_an_entry_that_no_host_has_is_named(tmp_path, files):
+    one, two = shards(tmp_path, files, ["i/1.jpg", "i/2.jpg"], ["i/4.jpg"])
+
+    with pytest.raises(DataError, match="1 entries cannot be used") as caught:
+        one.absent["train"].check([each.absent["train"].bits() for each in (one, two)])
+    told = str(caught.value)
+    assert re.search("line [34]: no host has the file of '[^\n]*i/3.jpg", told)
+    assert "i/4.jpg" not in told
+
+
+def test_a_path_that_leads_out_of_a_shard_is_no_other_hosts(tmp_path):
+    with pytest.raises(DataError, match=r"'../1.jpg' has an empty, '.' or '..' part"):
+        list(shards(tmp_path, {"l.lst": "1\t0\t../1.jpg"}, ["i/1.jpg"]))
 
 
 def test_labels_of_all_hosts_keep_every_hosts_order():
