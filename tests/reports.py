@@ -46,10 +46,13 @@ def results(
     logits[rows, test.targets] += 11
     logits[rows, alike] += 9
     answers, evaluation = answer(test, logits, classes)
+    splits = Splits(labels, train, test, test)
     return Results(
         job="classify-2026-11-21-06-00-00-001",
         chosen=Hyperparameters(epochs=epochs, network="small_cnn", pretrained=False),
-        splits=Splits(labels, train, test, test),
+        splits=splits,
+        counts={split: each.counts(classes) for split, each in splits.indexes.items()},
+        images={split: len(each) for split, each in splits.indexes.items()},
         history=[_metrics(epoch, epochs) for epoch in range(1, epochs + 1)],
         best_epoch=max(1, epochs - 2),
         split="test",
@@ -90,6 +93,7 @@ def several(folder: Path, classes: int, per_class: int = 6) -> Results:
     return replace(
         single,
         splits=replace(splits, test=splits.validation),
+        counts={split: each.counts(classes) for split, each in splits.indexes.items()},
         history=[{**seen, **metrics} for seen in single.history],
         evaluation=Evaluation(0.2, counted.together, counted),
         answers=answers,

@@ -94,6 +94,24 @@ class Team:
             dist.all_gather(heard, mine)
         return [each[:length].numpy() for each, length in zip(heard, lengths, strict=True)]
 
+    def to_leader(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """In the leader every process's array, in the order of the ranks, which may differ in
+        length only; nothing elsewhere, so that large ones do not take everybody's memory."""
+        sizes = self.gather(array.nbytes)
+        heard = [array]
+        with _talking(self.rank):
+            if not self.leads:
+                if array.nbytes:
+                    dist.send(torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy()), 0)
+                return []
+            for rank, size in enumerate(sizes[1:], 1):
+                flat = torch.empty(size, dtype=torch.uint8)
+                if size:
+                    dist.recv(flat, rank)
+                part = np.frombuffer(flat.numpy().tobytes(), array.dtype)
+                heard.append(part.reshape(-1, *array.shape[1:]))
+        return heard
+
     def from_leader(self, value: Any) -> Any:
         """The leader's plain value; what the others give is not looked at."""
         return self.gather(value if self.leads else None)[0]

@@ -128,6 +128,8 @@ def _report(
         job=run.job.name,
         chosen=run.chosen,
         splits=run.splits,
+        counts=run.counts,
+        images=run.images,
         history=run.state.history,
         best_epoch=run.state.best_epoch,
         split=split,

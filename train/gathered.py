@@ -22,6 +22,7 @@ class Gathered:
 
     def __init__(self, team: Team, job: Job) -> None:
         self.team, self.hosts = team, sorted(job.hosts)
+        self.host = self.hosts[team.host]
 
     def sharded(self, index: Index) -> bool:
         """Whether every host has photos of its own in this split."""
@@ -78,18 +79,13 @@ class Gathered:
         own = self.team.local_rank == 0 and any(map(self.sharded, indexes))
         return self.team.leads or own
 
-    def left_out(
-        self, indexes: dict[str, Index], own: dict[str, list[int]] | None
-    ) -> dict[str, list[int]]:
-        """Per split the positions that nobody uses: where all have the same photos, what the leader
-        has found; of a shard, what its host has. `own` is None of a process that has not looked."""
-        said = self.team.gather([self.team.host, own])
-        agreed: dict[str, list[int]] = {}
-        for split, index in indexes.items():
-            for host, out in said:
-                if out is not None and (host == self.team.host or not self.sharded(index)):
-                    agreed.setdefault(split, out[split])
-        return agreed
+    def here(self, index: Index, positions: list[int]) -> NDArray[np.int64]:
+        """Of the leader's `positions` in the photos of all hosts those that are this host's, as
+        positions in its own."""
+        share = self.share(index)
+        own = np.asarray(self.team.from_leader(positions), np.int64)
+        own -= sum(share.samples[: share.shard])
+        return own[(own >= 0) & (own < len(index))]
 
     def counts(self, index: Index, classes: int) -> NDArray[np.int64]:
         """Photos per class, over all hosts."""

@@ -40,7 +40,7 @@ def read_splits(job: Job, chosen: Hyperparameters, gathered: Gathered) -> Splits
             "learned, too; what is measured on them says nothing of new photos")  # fmt: skip
         splits.train = joined(splits.train, splits.validation)
     channels.check_classes(splits, gathered.counts(splits.train, len(splits.labels)))
-    _print_table(splits)
+    _print_table(splits, gathered)
     return splits
 
 
@@ -49,37 +49,35 @@ def _check(job: Job, chosen: Hyperparameters, splits: Splits, gathered: Gathered
     named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     given = {name: index for name, index in named.items() if index is not None}
     cache = os.environ.get(CACHE_FOLDER)
-    out, contents = None, None
-    if gathered.looks(given.values()):
-        out, splits.findings, contents = checkup.check(
-            given,
-            splits.labels,
-            chosen.data_policy,
-            chosen.bad_file_limit,
-            Folders(
-                job.paths.checkpoints / "doctor",  # of a shard, every host
-                Path(cache) / "doctor" if cache else None,
-                job.paths.output / ".doctor",
-            ),
-            job.paths.output_data if gathered.team.leads else None,
-            say,
-        )
-    agreed = gathered.left_out(given, out)
-    used = {name: policy.used(index, agreed[name]) for name, index in given.items()}
+    gone, splits.findings, contents = checkup.check(
+        given,
+        splits.labels,
+        chosen.data_policy,
+        chosen.bad_file_limit,
+        Folders(
+            job.paths.checkpoints / "doctor",  # of a shard, every host
+            Path(cache) / "doctor" if cache else None,
+            job.paths.output / ".doctor",
+        ),
+        job.paths.output_data,
+        say,
+        gathered,
+    )
+    used = {name: policy.used(index, gone[name]) for name, index in given.items()}
     splits.train, splits.validation = used["train"], used["validation"]
     splits.test = used.get("test")
     splits.contents = gathered.contents(
-        [np.delete(contents[name], agreed[name]) for name in ("train", "validation")]
+        [np.delete(contents[name], gone[name]) for name in ("train", "validation")]
         if contents is not None
         else []
     )
 
 
-def _print_table(splits: Splits) -> None:
-    named = [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
-    given = [(name, index) for name, index in named if index is not None]
-    counts = {name: index.counts(len(splits.labels)) for name, index in given}
-    say(f"photos: {', '.join(f'{len(index)} {name}' for name, index in given)}; "
+def _print_table(splits: Splits, gathered: Gathered) -> None:
+    """Of the photos of all hosts."""
+    given = list(splits.indexes.items())
+    counts = {name: gathered.counts(index, len(splits.labels)) for name, index in given}
+    say(f"photos: {', '.join(f'{gathered.share(index).total} {name}' for name, index in given)}; "
         f"{len(splits.labels)} classes")  # fmt: skip
     for at, label in enumerate(splits.labels[:LISTED_CLASSES]):
         say(f"  {label}: {', '.join(f'{counts[name][at]} {name}' for name, _ in given)}")

@@ -84,11 +84,13 @@ class Training:
             chosen, self.state.found, self.network, gathered.share(splits.train).total,
             self.device, self.autocast, self.team,
         )  # fmt: skip
-        counts = gathered.counts(splits.train, len(self.labels))
-        self.train_images = gathered.share(splits.train).total
-        self.criterion = loss.make(chosen, counts, self.train_images, splits.train.multi_label).to(
-            self.device
-        )
+        given = splits.indexes.items()
+        self.counts = {name: gathered.counts(index, len(self.labels)) for name, index in given}
+        self.images = {name: gathered.share(index).total for name, index in given}
+        self.train_images = self.images["train"]
+        self.criterion = loss.make(
+            chosen, self.counts["train"], self.train_images, splits.train.multi_label
+        ).to(self.device)
         self.optimizer = optimizer.make(chosen, self.network)
         half = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)

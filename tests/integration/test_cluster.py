@@ -235,14 +235,19 @@ def test_hosts_train_on_features_with_a_hook_of_the_leader_or_of_all(hosts, tmp_
     assert sorted(labels.workers(0)) == writers[workers]
 
 
-@pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "learning_rate": "0.02"}])
-def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, more):
+def uneven_shards(hosts):
+    """40 photos of two classes here, 5 of the third there."""
     settings = {"TrainingInputMode": "File", "S3DistributionType": "ShardedByS3Key"}
     parts = [("red", "green"), ("blue",)]
     for number, (tree, labels) in enumerate(zip(hosts.trees, parts, strict=True)):
         shutil.rmtree(tree.root / "input" / "data" / "train")
         tree.channel("train", 5 if number else 20, {label: COLOURS[label] for label in labels})
         tree.config("inputdataconfig.json", {"train": settings, "validation": {}})
+
+
+@pytest.mark.parametrize("more", [{}, {"fine_tune": "head", "learning_rate": "0.02"}])
+def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, more):
+    uneven_shards(hosts)
 
     hosts.start(epochs="4", **more)
     codes = hosts.wait()
@@ -261,6 +266,47 @@ def test_shards_of_uneven_size_and_with_other_classes_train_one_network(hosts, m
     assert described["training"]["train_images"] == 45
     assert described["training"]["steps"] == 4 * 6
     assert described["metrics"]["validation"]["top1_accuracy"] > 0.6
+
+
+def test_what_is_found_in_one_hosts_shard_is_told_of_the_whole(hosts):
+    """Also what only both together show: one host's photo that the other has in another class."""
+    uneven_shards(hosts)
+    data = hosts.trees[1].root / "input" / "data"
+    for at in range(3):
+        (data / "train" / "blue" / f"bad{at}.jpg").write_bytes(b"no photo")
+    red = hosts.trees[0].root / "input" / "data" / "train" / "red" / "red-003.jpg"
+    (data / "train" / "blue" / "twin.jpg").write_bytes(red.read_bytes())
+    (data / "train" / "blue" / "leak.jpg").write_bytes(
+        (data / "validation" / "blue" / "blue-002.jpg").read_bytes()
+    )
+
+    hosts.start(epochs="1", data_policy="quarantine")
+    codes = hosts.wait()
+
+    assert codes == [0, 0], hosts.log(0) + hosts.log(1)
+    leader, other = hosts.trees
+    found = json.loads(leader.output("doctor.json").read_text())
+    assert found["photos"] == {"train": 40 + 9 + 1, "validation": 18}
+    assert found["left_out"] == {"train": 4, "validation": 0}
+    assert found["counts"] == {"unreadable": 3, "leak": 1, "conflict": 1, "duplicate": 1}
+    named = {each["kind"]: each for each in found["findings"]}
+    assert named["unreadable"]["names"] == ["train/blue/bad2.jpg"]
+    assert named["unreadable"]["reason"].endswith(", on 127.0.0.2")
+    assert named["leak"]["names"] == ["validation/blue/blue-002.jpg", "train/blue/leak.jpg"]
+    assert named["conflict"]["names"] == ["train/red/red-003.jpg", "train/blue/twin.jpg"]
+    assert not other.output("doctor.json").exists()
+    listed = other.output("quarantine") / "127.0.0.2" / "files.jsonl"
+    aside = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert [each["kind"] for each in aside] == ["unreadable"] * 3 + ["leak"]
+    assert all((listed.parent / each["copy"]).is_file() for each in aside)
+    log = hosts.log(0)
+    assert "photos: 46 train, 18 validation; 3 classes\n  blue: 6 train, 6 validation\n" in log
+    assert "has no photos of" not in log
+    assert "missing" not in log
+    assert leader.description["training"]["train_images"] == 46
+    report = leader.output("report.html").read_text()
+    assert ", 46 training photos" in report
+    assert "<td>46</td>" in re.sub("<td[^>]*>", "<td>", report)
 
 
 def listed_shards(hosts):

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.doctor import faults, page, policy, quarantine
+from train.doctor import faults, page, policy, quarantine, shards
 from train.doctor.examine import SECONDS, Folders, Seen, examine
 from train.doctor.findings import ERROR, KINDS, NOTE, Findings
+from train.gathered import Gathered
 from train.index import Index
 from train.progress import Bar
 
@@ -31,35 +32,76 @@ def check(
     data_policy: str,
     limit: float,
     folders: Folders,
-    output: Path | None,
+    output: Path,
     say: Callable[[str], None],
+    gathered: Gathered,
     seconds: float = SECONDS,
-) -> tuple[Gone, Findings, Contents]:
-    """What is left out, all findings, and what each photo holds. Raises DataError where the job
-    must end; the findings are written to `output`, if any, before that."""
-    bar = Bar("checking photos", sum(map(len, indexes.values())))
-    seen = examine(indexes, folders, say, bar.advance, seconds)
-    bar.close()
+) -> tuple[Gone, Findings | None, Contents | None]:
+    """What is left out of this host's photos, in the leader all findings, over all hosts, and what
+    each photo holds that this host has looked at. Raises DataError in the leader where the job must
+    end; the findings are written before that."""
+    own = None
+    if gathered.looks(indexes.values()):
+        bar = Bar("checking photos", sum(map(len, indexes.values())))
+        own = examine(indexes, folders, say, bar.advance, seconds)
+        bar.close()
+    seen = shards.whole(own, indexes, gathered)
+    out = policy.left_out(seen) if seen else {}
+    findings = _judge(seen, out, indexes, labels, data_policy, output, say) if seen else None
+    here = _here(out, indexes, gathered)
+    if data_policy == "quarantine" and own is not None:
+        _quarantine(own, here, output, gathered, say)
+    for split, each in (seen or {}).items():
+        lines = [f"{faults.full_name({split: each}, (split, at))}: {each.reason(at)}"
+                 for at in out[split][0][: policy.SHOWN].tolist()]  # fmt: skip
+        bad, photos = len(out[split][0]), len(each.index)
+        policy.check_limit(split, bad, photos, limit, data_policy, lines)
+    gone = {split: policy.positions(each) for split, each in here.items()}
+    if own is None:
+        return gone, findings, None
+    return gone, findings, {split: each.facts["content"] for split, each in own.items()}
+
+
+def _judge(
+    seen: dict[str, Seen],
+    out: Out,
+    indexes: dict[str, Index],
+    labels: list[str],
+    data_policy: str,
+    output: Path,
+    say: Callable[[str], None],
+) -> Findings:
+    """Raises DataError where data_policy=error and there is any fault that harms."""
     findings = faults.find(seen, labels, data_policy)
-    out = policy.left_out(seen)
     findings.left_out = {split: len(bad) + len(leaked) for split, (bad, leaked) in out.items()}
     findings.leaks_left_out = {split: len(leaked) for split, (_, leaked) in out.items()}
     findings.thumbnails = page.thumbnails(findings, indexes)
     _say(findings, len(out["train"][1]), say)
-    if output is not None:
-        _write(findings, output)
+    _write(findings, output)
     if data_policy == "error":
         policy.refuse(findings)
-    if data_policy == "quarantine" and output is not None:
-        listed, copied = quarantine.write(output, seen, _files(seen, out))
-        say(f"quarantine: {listed} files listed, {copied} of them copied, in "
-            f"{output / quarantine.FOLDER}")  # fmt: skip
-    for split, index in indexes.items():
-        lines = [f"{faults.full_name(seen, (split, at))}: {seen[split].reason(at)}"
-                 for at in out[split][0][: policy.SHOWN].tolist()]  # fmt: skip
-        policy.check_limit(split, len(out[split][0]), len(index), limit, data_policy, lines)
-    gone = {split: policy.positions(each) for split, each in out.items()}
-    return gone, findings, {split: each.facts["content"] for split, each in seen.items()}
+    return findings
+
+
+def _here(out: Out, indexes: dict[str, Index], gathered: Gathered) -> Out:
+    """The part of what the leader leaves out that is this host's photos."""
+    every = {split: [each.tolist() for each in out.get(split, ())] or [[], []] for split in indexes}
+    return {split: (gathered.here(index, every[split][0]), gathered.here(index, every[split][1]))
+            for split, index in indexes.items()}  # fmt: skip
+
+
+def _quarantine(
+    own: dict[str, Seen], here: Out, output: Path, gathered: Gathered, say: Callable[[str], None]
+) -> None:
+    """Each host has the files of its own shards; of what all have, the leader copies."""
+    folder = output / quarantine.FOLDER
+    if not gathered.team.leads:
+        folder /= gathered.host  # the hosts' output may be put into one folder
+        here = {split: each for split, each in here.items() if gathered.sharded(own[split].index)}
+        if not any(len(positions) for each in here.values() for positions in each):
+            return
+    listed, copied = quarantine.write(folder, own, _files(own, here))
+    say(f"quarantine: {listed} files listed, {copied} of them copied, in {folder}")
 
 
 def _files(seen: dict[str, Seen], out: Out) -> Iterator[quarantine.LeftOut]:

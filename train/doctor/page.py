@@ -30,7 +30,8 @@ gap: 1rem } figure { margin: 0; width: 9rem; font-size: 80%; overflow-wrap: anyw
 
 def thumbnails(findings: Findings, indexes: dict[str, Index]) -> list[tuple[str, bytes]]:
     """Caption and JPEG of photos that findings are about, the worst kinds first. `indexes` are the
-    splits as they were looked at: findings name positions in them."""
+    splits as they were looked at: findings name positions in them, and beyond their end in the
+    shards of other hosts, whose photos are not here."""
     made: list[tuple[str, bytes]] = []
     room = MOST_BYTES
     for kind in KINDS:
@@ -38,7 +39,8 @@ def thumbnails(findings: Findings, indexes: dict[str, Index]) -> list[tuple[str,
             for name, (split, position) in list(zip(finding.names, finding.places, strict=False))[
                 :MOST_PER_FINDING
             ]:
-                picture = _thumbnail(indexes[split], position)
+                index = indexes[split]
+                picture = _thumbnail(index, position) if position < len(index) else None
                 if picture is None or len(picture) > room or len(made) == MOST_THUMBNAILS:
                     continue
                 made.append((f"{kind}: {name}: {finding.reason}", picture))

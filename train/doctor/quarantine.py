@@ -27,10 +27,9 @@ class LeftOut:
     reason: str
 
 
-def write(output: Path, seen: dict[str, Seen], files: Iterable[LeftOut]) -> tuple[int, int]:
+def write(folder: Path, seen: dict[str, Seen], files: Iterable[LeftOut]) -> tuple[int, int]:
     """Returns how many files are listed, and how many of them copied. A folder of an earlier start
     is replaced."""
-    folder = output / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     listed = copied = 0

@@ -21,6 +21,11 @@ class Results:
     job: str
     chosen: Hyperparameters
     splits: Splits
+    """Of several hosts those of the leader, which may have a part of the photos only."""
+    counts: dict[str, NDArray[np.int64]]
+    """Split -> photos of each class, over all hosts."""
+    images: dict[str, int]
+    """Split -> photos, over all hosts."""
     history: list[dict[str, Any]]
     best_epoch: int | None
     split: str

@@ -35,7 +35,7 @@ def lead(results: Results) -> Html:
              name=name, value=value, note=note)
         for name, value, note in cards
     )  # fmt: skip
-    what = f"{results.chosen.network}, {len(results.splits.train):,} training photos"
+    what = f"{results.chosen.network}, {results.images['train']:,} training photos"
     return join([paragraph(what, "soft"), fill('<dl class="cards">$cards</dl>', cards=made)])
 
 
@@ -75,12 +75,10 @@ def _largest(results: Results) -> float:
 def data(results: Results, thumbnails: Thumbnails) -> Section:
     """Splits, classes, samples, and what was left out."""
     splits, labels = results.splits, results.labels
-    named = [("train", splits.train), ("validation", splits.validation), ("test", splits.test)]
-    counts = {name: index.counts(len(labels)) for name, index in named if index is not None}
     rows = [
-        (name, int(each.sum()), int((each > 0).sum()), _extreme(each.argmin(), each, labels),
+        (name, results.images[name], int((each > 0).sum()), _extreme(each.argmin(), each, labels),
          _extreme(each.argmax(), each, labels))
-        for name, each in counts.items()
+        for name, each in results.counts.items()
     ]  # fmt: skip
     parts = [table(("split", "photos", "classes", "fewest photos", "most photos"), rows)]
     parts += [paragraph(note, "soft") for note in splits.notes[:LISTED_FILES]]

@@ -19,8 +19,7 @@ def cards(results: Results) -> list[tuple[str, object, str]]:
     """Name, value and note of what one looks for first."""
     evaluation, split = results.evaluation, results.split
     metrics = evaluation.metrics()
-    targets = results.splits.train.targets
-    each = float(targets.sum(dtype=np.int64)) / max(1, len(targets))
+    each = int(results.counts["train"].sum()) / max(1, results.images["train"])
     return [
         (f"mean average precision on {split}", percent(metrics["mean_average_precision"]),
          "over the labels"),

@@ -9,14 +9,17 @@ import pytest
 from PIL import Image
 
 from container.failure import DataError
+from container.opt_ml import Job
 from tests.make import encode
 from tests.tree import photo
+from train.distributed import ALONE
 from train.doctor import checkup, copies, memory, policy
 from train.doctor import examine as examine_module
 from train.doctor.copies import Photos
 from train.doctor.examine import Folders, examine
 from train.doctor.look import BAD, FACTS, FLAT, LOOKED, look
 from train.doctor.memory import Memory
+from train.gathered import Gathered
 from train.index import Index
 
 GREY = (120, 120, 120)
@@ -329,8 +332,9 @@ def test_copies_within_several_groups_come_in_the_photos_order():
 def check(tmp_path, indexes, data_policy="skip", limit=0.01):
     said: list[str] = []
     gone, findings, _ = checkup.check(
-        indexes, ["one", "two"], data_policy, limit, Folders(), tmp_path / "out", said.append
-    )
+        indexes, ["one", "two"], data_policy, limit, Folders(), tmp_path / "out", said.append,
+        Gathered(ALONE, Job.read(tmp_path)),
+    )  # fmt: skip
     used = {split: policy.used(index, gone[split]) for split, index in indexes.items()}
     return used, findings, said
 
