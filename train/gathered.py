@@ -35,7 +35,7 @@ class Gathered:
     def compare(self, splits: Splits) -> None:
         """Raises ChannelError, with the hosts named, where replicated photos differ; DataError
         where a list of photos that the hosts share out has one that no host has."""
-        indexes = [each for each in (splits.train, splits.validation, splits.test) if each]
+        indexes = list(splits.indexes.values())
         given = self.team.gather([self.team.host, [index.channel for index in indexes]])
         for host, names in given:
             if names != given[0][1]:

@@ -332,6 +332,18 @@ def test_a_list_of_photos_that_hosts_share_out_is_one_data_set(hosts):
     assert hosts.trees[0].description["labels"] == ["blue", "green", "red"]
 
 
+@pytest.mark.parametrize("more", [{}, {"fine_tune": "head"}])
+def test_a_host_that_has_none_of_the_listed_photos_trains_with_the_others(hosts, more):
+    listed_shards(hosts)
+    first, second = (tree.root / "input" / "data" / "train" for tree in hosts.trees)
+    shutil.move(second / "blue", first)
+
+    hosts.start(epochs="1", **more)
+
+    assert hosts.wait() == [0, 0], hosts.log(0) + hosts.log(1)
+    assert hosts.trees[0].description["training"]["train_images"] == 30
+
+
 def test_an_entry_of_the_list_that_no_host_has_ends_the_job(hosts):
     listed_shards(hosts)
     (hosts.trees[1].root / "input/data/train/blue/blue-003.jpg").unlink()
