@@ -2,7 +2,8 @@
 
 An update of `batch_size` images is made of micro-batches: what a worker decodes, and what the
 network sees, at a time. Everything random depends on the seed, the epoch and the photo alone, so
-that any part of any epoch can be repeated: with other workers, or after an interruption.
+that any part of any epoch can be repeated: with other workers, or after an interruption. The copies
+of a photo whose features are kept depend on its content alone, so that other jobs find them, too.
 """
 
 import signal
@@ -19,6 +20,7 @@ from artifact.network import normalise
 from artifact.preprocess import PhotoError, Preprocessing, open_photo
 from container import resources
 from pages.markup import shown
+from train import content
 from train.augmentation import Augmentation
 from train.index import Index
 from train.schedule import Share, Spec
@@ -106,7 +108,7 @@ class Photos(Dataset[MicroBatch]):
         images, kept, missing, bad = [], [], [], []
         for position in spec.positions:
             try:
-                images.append(self._photo(int(position), spec.epoch))
+                images.append(self._photo(int(position), spec))
                 kept.append(int(position))
             except (PhotoError, OSError) as error:
                 bad.append(f"{self.index.channel}/{shown(self.index.name(int(position)))}: {error}")
@@ -120,16 +122,23 @@ class Photos(Dataset[MicroBatch]):
             targets = targets.long()  # what the losses take
         return MicroBatch(spec, _shared(torch.from_numpy(stacked)), targets, bad, missing)
 
-    def _photo(self, position: int, epoch: int) -> NDArray[np.uint8]:
-        image = open_photo(self.index.read(position), self.preprocessing.resize)
+    def _photo(self, position: int, spec: Spec) -> NDArray[np.uint8]:
+        data = self.index.read(position)
+        image = open_photo(data, self.preprocessing.resize)
         if not self.augment.random:
             return self.augment(image)
         state = torch.get_rng_state()  # without workers it is the network's generator too
-        torch.manual_seed(hash((self.seed, epoch, position)) & 0x7FFFFFFF)
+        torch.manual_seed(self._drawn_from(data, position, spec))
         try:
             return self.augment(image)
         finally:
             torch.set_rng_state(state)
+
+    def _drawn_from(self, data: bytes, position: int, spec: Spec) -> int:
+        if spec.view is None:
+            return hash((self.seed, spec.epoch, position)) & 0x7FFFFFFF
+        photo = content.of_photo(data)
+        return int.from_bytes(content.of_view(photo, self.augment.name, spec.view)[:4])
 
 
 def _shared(tensor: torch.Tensor) -> torch.Tensor:
@@ -211,11 +220,11 @@ class Loader:
         """Every sample of this process's part once, in the order of the index."""
         yield from self._run(list(self.share.in_order(self.micro)))
 
-    def these(self, positions: NDArray[np.int64], epoch: int = 0) -> Iterator[MicroBatch]:
-        """The samples at `positions`, in that order, as `epoch` would change them."""
+    def these(self, positions: NDArray[np.int64], view: int = 0) -> Iterator[MicroBatch]:
+        """The samples at `positions`, in that order, as `view` changes them."""
         yield from self._run(
             [
-                Spec(epoch, step, positions[start : start + self.micro], len(positions), True)
+                Spec(0, step, positions[start : start + self.micro], len(positions), True, view)
                 for step, start in enumerate(range(0, len(positions), self.micro))
             ]
         )

@@ -127,7 +127,7 @@ class Whole:
 def _seen(photos: Loader, spec: Spec, views: NDArray[np.int64]) -> MicroBatch:
     """Each photo in the view that its features are of."""
     parts = [
-        photos.photos[replace(spec, epoch=int(views[at]), positions=np.array([at]))]
+        photos.photos[replace(spec, view=int(views[at]), positions=np.array([at]))]
         for at in spec.positions
     ]
     return replace(

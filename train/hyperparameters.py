@@ -204,7 +204,11 @@ class Hyperparameters:
         choices=("error", "skip", "quarantine"),
     )
     seed: int = declare(
-        0, "Seed of every random choice.", "repeatable by default", low=0, high=2**31 - 1
+        0,
+        "Seed of every random choice but the changes of `feature_views` copies.",
+        "repeatable by default",
+        low=0,
+        high=2**31 - 1,
     )
     num_workers: int = declare(
         -1,

@@ -21,6 +21,8 @@ class Spec:
     images: int
     """Images of the whole update that it is a part of."""
     last: bool
+    view: int | None = None
+    """Which of a photo's kept copies; None for a change that seed, epoch and position draw."""
 
 
 def micro_sizes(images: int, limit: int) -> list[int]:

@@ -1,7 +1,6 @@
 """Names of photos by their content: what was computed for a photo once is good for it in any split,
 under any path, in any job."""
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from container import resources
+from train import content
+from train.content import ID_BYTES
 from train.evaluate import StopRequestedError
 from train.index import Index
 
-ID_BYTES = 16
 CHUNK = 256
 
 Ids = NDArray[np.uint8]
@@ -38,19 +38,18 @@ def of(index: Index, advance: Callable[[int], None], should_stop: Callable[[], b
 
 def _id(index: Index, position: int) -> bytes:
     try:
-        return hashlib.blake2b(index.read(position), digest_size=ID_BYTES).digest()
+        return content.of_photo(index.read(position))
     except OSError:  # whoever decodes it names it
         return bytes(ID_BYTES)
 
 
-def of_view(ids: Ids, augmentation: str, seed: int, view: int) -> Ids:
-    """Of the photos as they are changed in this view: by what the change depends on."""
+def of_view(ids: Ids, augmentation: str, view: int) -> Ids:
+    """Of the photos as they are changed in this view."""
     if augmentation == "none":
         return ids
     found = np.zeros_like(ids)
     for position, photo in enumerate(ids):
         if photo.any():
-            text = f"{augmentation} {seed} {view} {position}".encode()
-            changed = hashlib.blake2b(photo.tobytes() + text, digest_size=ID_BYTES).digest()
+            changed = content.of_view(photo.tobytes(), augmentation, view)
             found[position] = np.frombuffer(changed, np.uint8)
     return found

@@ -115,7 +115,7 @@ def _splits(request: Request, training: bool) -> dict[str, Split]:
         hashed = agreed(request.gathered.team, photo_ids.of, own, bar.advance, request.should_stop)
         bar.close()
         ids = np.concatenate(peers.arrays(hashed))
-        changed = [photo_ids.of_view(ids, augmentation, chosen.seed, view) for view in range(views)]
+        changed = [photo_ids.of_view(ids, augmentation, view) for view in range(views)]
         splits[name] = Split(index, peers, augmentation, changed)
     return splits
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from artifact.archive import sha256, sync
 from container import resources
-from train.features.photo_ids import ID_BYTES, Ids
+from train.content import ID_BYTES
+from train.features.photo_ids import Ids
 
 FORMAT_VERSION = 1
 KEY = "key.json"

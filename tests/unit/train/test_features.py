@@ -285,7 +285,7 @@ class FeatureRun:
         """Of what is missing; returns the ids by view, and the bad photos."""
         self.kept.open()
         plain = photo_ids.of(self.index, lambda count: None, lambda: False)
-        every = [photo_ids.of_view(plain, self.augmentation, 3, at) for at in range(self.views)]
+        every = [photo_ids.of_view(plain, self.augmentation, at) for at in range(self.views)]
         bad = {}
         for view, ids in enumerate(every):
             missing = np.flatnonzero(self.kept.rows().find(ids) < 0)
@@ -385,14 +385,27 @@ def test_views_differ_and_every_epoch_chooses_among_them_by_seed_and_number(inde
     assert len({tuple(epoch(number)[0].tolist()) for number in range(20)}) == 3
 
 
-def test_rows_that_are_kept_are_not_computed_again(index, tmp_path):
-    first = FeatureRun(index, tmp_path)
+@pytest.mark.parametrize("views", [1, 2])
+def test_rows_that_are_kept_are_not_computed_again(index, tmp_path, views):
+    first = FeatureRun(index, tmp_path, views=views)
     first.batches()
-    second = FeatureRun(index.take(np.array([7, 3, 1])), tmp_path)
+    second = FeatureRun(index.take(np.array([7, 3, 1])), tmp_path, views=views)
 
     second.batches()
 
     assert second.questions == 0
+
+
+def test_a_photos_view_is_the_same_pixels_wherever_it_stands_and_whatever_the_seed(index):
+    def seen(positions, seed, view):
+        part = Photos(index.take(np.array(positions)), RULES, "strong", seed)
+        loader = Loader(part, 4, 4, batches.Plan(0, 2), pin=False, stay=False)
+        return next(loader.these(np.arange(len(positions)), view)).inputs
+
+    one = seen([7, 3, 1, 0], seed=3, view=2)
+
+    assert torch.equal(one[[3, 1]], seen([0, 3], seed=4, view=2))
+    assert (one != seen([7, 3, 1, 0], seed=3, view=1)).flatten(1).any(1).all()
 
 
 def test_a_changed_photo_under_an_old_name_is_computed_anew(index, tmp_path):
