@@ -1,25 +1,38 @@
-"""Where files lie while they are written: not in a folder that the platform uploads as it is."""
+"""Where files are written before a rename takes them, whole, to where the platform uploads them."""
 
 import shutil
+import tempfile
 from pathlib import Path
+
+PARTIAL = ".partial-"
+"""A name that begins so is of something half-written."""
 
 
 def folder(outside: Path | None, inside: Path) -> Path:
     """`outside`, emptied, where a rename leads from there into `inside`; else that itself."""
-    return outside if outside is not None and _leads(outside, inside) else inside
+    if outside is None:
+        return inside
+    shutil.rmtree(outside, ignore_errors=True)  # what a killed run left
+    if leads(outside, inside):
+        return outside
+    shutil.rmtree(outside, ignore_errors=True)
+    return inside
 
 
-def _leads(outside: Path, inside: Path) -> bool:
-    """Asked by doing it: no rename crosses mounts, even where both are of one volume. Where the
-    platform mounts the checkpoints alone, it fails, and a hidden folder in them serves."""
-    probe = inside / ".partial-probe"
+def leads(outside: Path, folder: Path) -> bool:
+    """Whether a rename leads to `folder` from `outside`, which is made. Asked by doing it: none
+    crosses mounts, even where both are of one volume. Where the platform mounts the checkpoints
+    alone, it fails, and hidden names in them serve."""
     try:
-        shutil.rmtree(outside, ignore_errors=True)  # what a killed run left
-        outside.mkdir(parents=True)
-        (outside / "probe").mkdir()
-        (outside / "probe").rename(probe)
-        probe.rmdir()
+        outside.mkdir(parents=True, exist_ok=True)
+        # a folder: the platform uploads files
+        probe = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=outside))
+        try:
+            probe.rename(folder / probe.name)
+        except OSError:
+            probe.rmdir()
+            raise
+        (folder / probe.name).rmdir()
     except OSError:
-        shutil.rmtree(outside, ignore_errors=True)
         return False
     return True

@@ -291,7 +291,7 @@ class Training:
             return
         request = features.Request(
             self.network, self.backbone, chosen, self.preprocessing, self.device, self.dtype,
-            self.loaders, self.job.paths.checkpoints, self.gathered, self.should_stop,
+            self.loaders, self.job.paths, self.gathered, self.should_stop,
             self.bad_files_seen,
         )  # fmt: skip
         try:

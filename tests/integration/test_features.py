@@ -122,13 +122,19 @@ def stopped(tree, temporary, **chosen):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         begun = re.search(r"into (\S+)", next(line for line in process.stdout if "into" in line))
-        while not sum(path.stat().st_size for path in Path(begun[1]).glob(".partial-*")):
+        folder, outside = Path(begun[1]), tree.root / "output" / ".features"
+        own = not folder.is_relative_to(tree.root)
+        while not sum(path.stat().st_size
+                      for path in (folder if own else outside).glob(".partial-*")):  # fmt: skip
             time.sleep(0.05)
+        uploaded = {path.suffix for path in folder.iterdir() if not own}
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         code = process.wait(60)
     assert code == 1
-    return Path(begun[1])
+    assert uploaded <= {".json", ".rows"}
+    assert not outside.exists()
+    return folder
 
 
 STOPPED = {"network": "resnet18", "fine_tune": "head", "image_size": "96", "epochs": "1",

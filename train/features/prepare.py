@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artifact.preprocess import Preprocessing
+from container.opt_ml import Paths
 from train import device as devices
 from train.evaluate import StopRequestedError
 from train.features import engines, photo_ids, places, store, tail
@@ -39,7 +40,7 @@ class Request:
     device: torch.device
     dtype: torch.dtype
     loaders: Loaders
-    checkpoints: Path
+    paths: Paths
     gathered: Gathered
     should_stop: Callable[[], bool]
     bad_files_seen: Callable[[Index, list[str]], None]
@@ -136,6 +137,8 @@ def _batches(
             if kept.root == private
             else f"the features computed so far are kept in {kept.folder}"
         ) from None
+    finally:
+        kept.close()
     rows = kept.rows()
     total = sum(map(len, _every(splits)))
     size = "x".join(map(str, shape))
@@ -186,15 +189,18 @@ def _open(
     every = _every(splits)
     reasons = []
     # the platform uploads the checkpoints of every host to one place: the leader's host is enough
-    checkpoints = request.checkpoints if request.gathered.team.host == 0 else None
+    checkpoints = request.paths.checkpoints if request.gathered.team.host == 0 else None
+    outside = request.paths.output / f".{places.FOLDER}"
     for root in places.roots(checkpoints, private, sum(map(len, every)) * record.itemsize):
-        kept = Store(root, key, record, say, request.should_stop)
+        uploaded = root.parent == checkpoints
+        kept = Store(root, key, record, say, request.should_stop, outside if uploaded else None)
         try:
             kept.open()
             rows = kept.rows()
             missing = sum(int((rows.find(ids) < 0).sum()) for ids in every)
             kept.make_room(missing * record.itemsize)
         except StoreError as error:
+            kept.close()
             reasons.append(str(error))
             continue
         return kept

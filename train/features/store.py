@@ -1,9 +1,9 @@
 """Rows of features on disk: append-only files that are whole or not there, mapped into memory.
 
 A folder per backbone, preprocessing and arithmetic; in it files of records: a photo's id, its row.
-A file is written under another name and then gets the hash of its content as its name, so that
-processes that write at the same time never meet, a killed one leaves whole files behind, and a
-damaged file is known by its name.
+A file is written elsewhere and then gets the hash of its content as its name, so that processes
+that write at the same time never meet, a killed one leaves whole files behind, and a damaged file
+is known by its name.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from artifact.archive import sha256, sync
 from container import resources
 from train.content import ID_BYTES
 from train.features.photo_ids import Ids
+from train.staging import PARTIAL, leads
 
 FORMAT_VERSION = 1
 KEY = "key.json"
 SUFFIX = ".rows"
-PARTIAL = ".partial-"
 SHARE = 0.5
 """Part of the volume's free space that all features together may fill."""
 
@@ -58,8 +58,11 @@ class Store:
         record: np.dtype[Any],
         say: Callable[[str], None],
         alive: Callable[[], object] = lambda: None,
+        outside: Path | None = None,
     ) -> None:
-        """`alive` is called as files are read through: there may be many."""
+        """`alive` is called as files are read through: there may be many. `outside` is a folder
+        that the platform does not upload, for files half-written; as with checkpoints it is used
+        where a rename leads from there to `root`."""
         self.alive = alive
         self.root = root
         self.key = {"format_version": FORMAT_VERSION, **key, "record": record.descr}
@@ -68,6 +71,8 @@ class Store:
         self.record = record
         self.say = say
         self._opened: dict[str, NDArray[Any] | None] = {}
+        self._outside = outside
+        self._staging = self.folder
 
     def open(self) -> None:
         """Makes the folder, marks it as used now, removes what killed processes left. Raises
@@ -77,8 +82,17 @@ class Store:
             (self.folder / KEY).write_text(json.dumps(self.key, indent=1), encoding="utf-8")
         except OSError as error:
             raise StoreError(f"{self.root} cannot be written: {error.strerror}") from error
-        for leftover in self.folder.glob(f"{PARTIAL}*"):
-            _remove_if_dead(leftover)
+        if self._outside is not None and leads(self._outside, self.folder):
+            self._staging = self._outside
+        for folder in {self.folder, self._staging}:
+            for leftover in folder.glob(f"{PARTIAL}*"):
+                _remove_if_dead(leftover)
+
+    def close(self) -> None:
+        """Nothing more is written by this process."""
+        if self._staging != self.folder:
+            with contextlib.suppress(OSError):  # there is a file of another process
+                self._staging.rmdir()
 
     def make_room(self, needed: int) -> None:
         """Removes other folders, the one unused for longest first, until `needed` bytes more fit
@@ -123,18 +137,18 @@ class Store:
         return None
 
     def writer(self) -> "Writer":
-        return Writer(self.folder, self.record)
+        return Writer(self.folder, self._staging, self.record)
 
 
 class Writer:
     """One file on its way. Raises StoreError where the disk says no."""
 
-    def __init__(self, folder: Path, record: np.dtype[Any]) -> None:
+    def __init__(self, folder: Path, staging: Path, record: np.dtype[Any]) -> None:
         self.folder, self.record = folder, record
         self.count = 0
         self._digest = hashlib.sha256()
         try:
-            handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
+            handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=staging)
             self._path = Path(name)
             self._file = os.fdopen(handle, "wb")
             fcntl.flock(self._file, fcntl.LOCK_EX)  # tells others that the writer lives

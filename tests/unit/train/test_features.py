@@ -171,6 +171,58 @@ def test_what_a_killed_writer_left_is_not_read_and_is_removed(tmp_path):
     alive.close()
 
 
+def test_half_written_rows_lie_outside_and_are_gone_at_the_end(tmp_path):
+    outside = tmp_path / "output" / ".features"
+    outside.mkdir(parents=True)
+    killed = outside / ".partial-killed"
+    killed.write_bytes(b"half a row")
+    os.utime(killed, (1, 1))
+    kept = Store(tmp_path / "checkpoints", {}, RECORD, print, outside=outside)
+    kept.open()
+    writer = kept.writer()
+    writer.add(ids(1), rows(1))
+
+    hidden = [path.name for path in kept.folder.iterdir() if path.name != store.KEY]
+    staged = list(outside.iterdir())
+    writer.publish()
+    kept.close()
+
+    assert hidden == []
+    assert staged == [writer._path]
+    assert not outside.exists()
+    assert np.array_equal(kept.rows().take(np.array([0])), rows(1))
+
+
+def test_another_process_that_still_writes_keeps_its_folder(tmp_path):
+    one, other = (
+        Store(tmp_path / "checkpoints", {}, RECORD, print, outside=tmp_path / "outside")
+        for _ in range(2)
+    )
+    one.open()
+    other.open()
+    writer = other.writer()
+    writer.add(ids(2), rows(2))
+
+    one.close()
+    writer.publish()
+    other.close()
+
+    assert len(one.rows()) == 1
+    assert not (tmp_path / "outside").exists()
+
+
+def test_without_a_way_in_from_outside_hidden_files_serve(tmp_path):
+    (tmp_path / "file").touch()
+    kept = Store(tmp_path, {}, RECORD, print, outside=tmp_path / "file" / "no-folder")
+    kept.open()
+
+    write(kept, 1)
+    kept.close()
+
+    assert len(kept.rows()) == 1
+    assert not list(kept.folder.glob(".partial-*"))
+
+
 def test_room_is_made_by_removing_what_was_not_used_for_longest(tmp_path, monkeypatch):
     lines = []
     for age, key in ((100, "old"), (50, "new")):
