@@ -195,7 +195,11 @@ MESSAGES: tuple[tuple[str, type[Failure]], ...] = (
     (r"no space left|os error 28|disk quota exceeded", DiskFullError),
     (r"out of memory on device|cuda.*out of memory|outofmemoryerror|alloc_failed", GpuMemoryError),
     (r"no kernel image|driver version is insufficient|cuda error|cuda driver", DeviceError),
-    (r"can't allocate memory|cannot allocate memory|killed by signal: killed", HostMemoryError),
+    (
+        r"can't allocate memory|cannot allocate memory|failed to allocate \d+ bytes|bad_alloc"
+        r"|killed by signal: killed",
+        HostMemoryError,
+    ),
     (r"permission denied|read-only file system", PermissionFailure),
 )
 

@@ -16,6 +16,7 @@ from container.failure import DataError, NonFiniteLossError
 from train.batches import Batches, MicroBatch
 from train.distributed import ALONE, Team
 from train.index import Index
+from train.memory import Room
 from train.multi_label import MultiLabel
 from train.nonfinite import first_guilty
 
@@ -77,8 +78,10 @@ def evaluate(
     flip: bool = False,
     team: Team = ALONE,
     advance: Callable[[int], None] = lambda _: None,
+    room: Room | None = None,
 ) -> Evaluation:
-    """`observe` is told the logits of every micro-batch.
+    """`observe` is told the logits of every micro-batch. `room` remembers from one evaluation to
+    the next that memory is short.
 
     Raises StopRequestedError between mini-batches when `should_stop` says so, NonFiniteLossError
     where the network's answers are no numbers, DataError where no photo is left."""
@@ -88,6 +91,13 @@ def evaluate(
     total, images_seen, stop = 0.0, 0, False
     confusion = np.zeros((classes, classes), np.int64)
     several = MultiLabel.empty(classes) if index.multi_label else None
+    room = room or Room()
+
+    def answers(part: torch.Tensor) -> torch.Tensor:
+        inputs = batches.prepare(part.to(device))
+        with autocast():
+            return forward.logits(network, inputs, flip)
+
     for batch in batches.in_order():
         if stop := should_stop():
             break
@@ -95,15 +105,15 @@ def evaluate(
             bad_files_seen(index, batch.bad)
         if not len(batch.targets):
             continue
-        inputs = batches.prepare(batch.inputs.to(device))
+        logits = room.answers(answers, batch.inputs)
         targets = batch.targets.to(device)
-        with autocast():
-            logits = forward.logits(network, inputs, flip)
         if observe is not None:
             observe(logits, batch)
         images_seen += len(targets)
         total += criterion(logits, targets).item() * len(targets)
         if not math.isfinite(total):
+            at = int((~torch.isfinite(logits)).any(1).int().argmax())
+            inputs = batches.prepare(batch.inputs[at : at + 1].to(device))
             with autocast():
                 guilty = first_guilty(network, inputs)
             raise NonFiniteLossError(

@@ -18,6 +18,7 @@ from train import (
     loaders,
     loop,
     loss,
+    memory,
     multi_label,
     optimizer,
     photos,
@@ -68,6 +69,7 @@ class Training:
         self.profiler.start()
         self.bad_files: dict[str, list[str]] = {}
         self.best: dict[str, torch.Tensor] | None = None
+        self.room = memory.Room()
         torch.manual_seed(chosen.seed)
         self.network = start.network(chosen, self.labels)
         # of a frozen backbone nothing changes: checkpoints and best weights are those of the rest
@@ -258,6 +260,7 @@ class Training:
             flip=self.chosen.test_time_flip,
             team=self.team,
             advance=bar.advance,
+            room=self.room,
         )
         bar.close()
         if answers is not None:

@@ -7,6 +7,7 @@ measured trial could fall differently after a restart, and the resumed run would
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from artifact.network import normalise
 from artifact.preprocess import Preprocessing
 from container import resources
 from train import device as devices
+from train import memory
 from train.features.tail import Backbone
 
 WORTH_FLOPS = 1e8
@@ -51,6 +53,39 @@ class Engine(Protocol):
     def compute(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         """N x H x W x 3 pixels -> rows as they are kept; N is always the same."""
         ...
+
+
+class Fitting:
+    """An engine for so many photos at a time as memory does for, made when it is first needed."""
+
+    def __init__(self, made: Callable[[int], Engine], size: int) -> None:
+        self._made, self._size = made, size
+        self._engine: Engine | None = None
+        self._tried: int | None = None
+
+    def compute(self, images: torch.Tensor) -> NDArray[Any]:
+        """Of any number of photos. Raises UnfitError."""
+        while True:
+            try:
+                self._engine = self._engine or self._made(self._size)
+                return np.concatenate(
+                    [
+                        _filled(self._engine, part, self._size)
+                        for part in torch.split(images, self._size)
+                    ]
+                )
+            except (RuntimeError, MemoryError) as error:
+                self._engine = None  # its memory is wanted
+                self._size = self._tried = memory.smaller(error, self._size, None, self._tried)
+
+
+def _filled(engine: Engine, images: torch.Tensor, size: int) -> NDArray[Any]:
+    """Always `size` photos, filled up with black ones: a row must not depend on how many others
+    happened to be computed with it."""
+    count = len(images)
+    if count < size:
+        images = torch.cat([images, images.new_zeros(size - count, *images.shape[1:])])
+    return engine.compute(images.numpy())[:count]
 
 
 def plans(device: torch.device, dtype: torch.dtype, flops: int) -> list[Plan]:

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from train.batches import Loader, MicroBatch
+from train.batches import Loader
 from train.evaluate import StopRequestedError
-from train.features.engines import Engine
+from train.features.engines import Fitting
 from train.features.photo_ids import Ids
 from train.features.store import Store, Writer
 from train.index import Index
@@ -21,7 +20,7 @@ killed job loses no more, and a long one does not leave thousands of files."""
 
 
 def extract(
-    engine: Engine,
+    engine: Fitting,
     loader: Loader,
     positions: NDArray[np.int64],
     view: int,
@@ -44,7 +43,7 @@ def extract(
                 bad_files_seen(loader.index, batch.bad)
                 bad |= dict(zip(batch.missing, batch.bad, strict=True))
             if len(batch.targets):
-                writer.add(ids[batch.spec.positions], _compute(engine, batch, loader.micro))
+                writer.add(ids[batch.spec.positions], engine.compute(batch.inputs))
             advance(len(batch.targets) + len(batch.missing))
             now = time.monotonic()
             if now - opened > max(FILE_SECONDS, FILE_SHARE * (now - started)):
@@ -63,13 +62,3 @@ def extract(
 def _next(writer: Writer, store: Store) -> Writer:
     writer.publish()
     return store.writer()
-
-
-def _compute(engine: Engine, batch: MicroBatch, size: int) -> NDArray[np.generic]:
-    """Always `size` photos, filled up with black ones: a row must not depend on how many others
-    happened to be computed with it."""
-    images = batch.inputs
-    count = len(images)
-    if count < size:
-        images = torch.cat([images, images.new_zeros(size - count, *images.shape[1:])])
-    return engine.compute(images.numpy())[:count]

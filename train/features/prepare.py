@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from train import device as devices
 from train.evaluate import StopRequestedError
 from train.features import engines, photo_ids, places, store, tail
 from train.features.batches import FeatureBatches
-from train.features.engines import Plan, UnfitError
+from train.features.engines import Fitting, Plan, UnfitError
 from train.features.extract import extract
 from train.features.peers import Peers, agreed
 from train.features.photo_ids import Ids
@@ -248,7 +249,10 @@ def _extract(
     computed = 0
     try:
         loader = request.loaders.photos(parts[0][0].index, "none")
-        engine = engines.build(plan, backbone, request.preprocessing, request.device, loader.micro)
+        engine = Fitting(
+            partial(engines.build, plan, backbone, request.preprocessing, request.device),
+            loader.micro,
+        )
         for split, view, positions in parts:
             loader = request.loaders.photos(split.index, split.augmentation)
             positions = np.setdiff1d(positions, list(split.bad))

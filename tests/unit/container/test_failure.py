@@ -22,6 +22,8 @@ GIB = 1 << 30
         (RuntimeError("unable to write to file </torch_12_34>: No space left on device (28)"),
          "shared-memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "host-memory"),
+        (RuntimeError("Exception from allocator.cpp:79:\nstd::bad_alloc"), "host-memory"),
+        (RuntimeError("Failed to allocate 333971456 bytes of memory"), "host-memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "gpu-memory"),
         (RuntimeError("CUDA error: no kernel image is available for execution"), "device"),
         (RuntimeError("Error: I/O error: No space left on device (os error 28)"), "disk-full"),

@@ -3,6 +3,7 @@
 import os
 from collections import namedtuple
 from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from artifact import network as networks
 from artifact.preprocess import Preprocessing
+from container.failure import HostMemoryError
 from tests.tree import photo
 from train import batches, checkpoint, loop, optimizer
 from train.batches import Loader, Photos
@@ -342,7 +344,9 @@ class FeatureRun:
         for view, ids in enumerate(every):
             missing = np.flatnonzero(self.kept.rows().find(ids) < 0)
             with_hook = tail.Backbone(self.network)
-            engine = engines.build(Plan("torch", self.dtype), with_hook, RULES, CPU, 4)
+            plan = Plan("torch", self.dtype)
+            make = partial(engines.build, plan, with_hook, RULES, CPU)
+            engine = engines.Fitting(make, 4)
             bad |= extract(
                 engine, self.photos(), missing, view, ids, self.kept, self.should_stop,
                 self.bad_files_seen, lambda count: None,
@@ -421,6 +425,39 @@ def test_a_photos_row_is_what_the_backbone_says_of_it(index, tmp_path):
         wanted = tail.Backbone(run.network)(photos.prepare(images))
 
     assert torch.allclose(ours.inputs, wanted, atol=1e-5)
+
+
+def tight(run, most):
+    """Memory for so many photos at a time."""
+
+    def refuse(network, inputs):
+        if len(inputs[0]) > most:
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+            )
+
+    run.network.register_forward_pre_hook(refuse)
+    return run
+
+
+def test_features_that_ran_out_of_memory_are_computed_in_halves_and_that_is_said_once(
+    index, tmp_path, capsys
+):
+    roomy = FeatureRun(index, tmp_path / "roomy").batches()
+
+    made = tight(FeatureRun(index, tmp_path / "tight"), 2).batches()
+
+    said = capsys.readouterr().out
+    assert said.count("out of memory with 4 photos at a time") == 1
+    assert said.endswith("from here on 2\n")
+    one, other = next(roomy.in_order()), next(made.in_order())
+    assert np.array_equal(one.spec.positions, other.spec.positions)
+    assert torch.allclose(one.inputs, other.inputs, atol=1e-6)
+
+
+def test_memory_that_does_not_do_for_half_the_features_is_a_failure(index, tmp_path):
+    with pytest.raises(HostMemoryError, match="with 2 photos at a time, after .* cut to 2"):
+        tight(FeatureRun(index, tmp_path), 1).batches()
 
 
 def test_views_differ_and_every_epoch_chooses_among_them_by_seed_and_number(index, tmp_path):
