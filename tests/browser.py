@@ -70,7 +70,10 @@ def look(
 def visit(
     browser: Browser, own: str, width: int = 1280, height: int = 900, scheme: str = "light"
 ) -> Seen:
-    """`own` is the page's address; what else begins with it is its server's."""
+    """`own` is the page's address; what else begins with it is its server's. The pages before it
+    are closed: each of them is a process, and dozens leave the next one no time to draw."""
+    for earlier in browser.contexts:
+        earlier.close()
     page = browser.new_page(
         viewport={"width": width, "height": height},
         color_scheme=scheme,

@@ -52,15 +52,20 @@ class Server:
         return requests.post(f"{self.url}/invocations{query}", body, headers=headers, timeout=90)
 
     def wait(self, status: int, seconds: float = START_SECONDS) -> float:
-        """Seconds until /ping answers `status`."""
-        start = time.monotonic()
+        """Seconds until /ping answers `status`. Its first answer may take long: gunicorn's parent
+        listens before there is an HTTP process that accepts. Those after it may not."""
+        start, answered = time.monotonic(), False
         while time.monotonic() - start < seconds:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                if self.ping().status_code == status:
+                found = self.ping().status_code
+                if found == status:
                     return time.monotonic() - start
+                answered = True
             except requests.ConnectionError:
                 pass
+            except requests.Timeout:
+                assert not answered, f"/ping took too long: {self.log.read_text()}"
             time.sleep(0.05)
         raise AssertionError(f"/ping was not {status} within {seconds} s: {self.log.read_text()}")
 
