@@ -22,13 +22,16 @@ def serve(listener, answers, heard):
 
 
 def read(sock):
+    """A request, or what came of it before the client ended."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += sock.recv(65536)
+        if not (part := sock.recv(65536)):
+            return data, b""
+        data += part
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(head.rpartition(b"Content-Length: ")[2])
-    while len(body) < length:
-        body += sock.recv(65536)
+    while len(body) < length and (part := sock.recv(65536)):
+        body += part
     return head, body
 
 
