@@ -62,9 +62,7 @@ class Job:
         family = [psutil.Process(self.process.pid)]
         with contextlib.suppress(psutil.NoSuchProcess):
             family += family[0].children(recursive=True)
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        send(family, signal.SIGKILL)
         self.process.wait(30)
         self.reader.join(30)
 
@@ -81,6 +79,27 @@ def half_written(tree):
     return [*(tree.root / "output" / ".checkpoints").glob(".partial-*")]
 
 
+def catch_writing(job, tree, seconds=10):
+    """Stops the program in the middle of a checkpoint, so that a kill, which takes longer than one
+    is written for, finds it there."""
+    family = psutil.Process(job.process.pid).children(recursive=True)
+    until = time.monotonic() + seconds
+    while not job.ended and time.monotonic() < until:
+        if half_written(tree):
+            send(family, signal.SIGSTOP)
+            time.sleep(0.05)  # what is in a system call stops at its end
+            if half_written(tree):
+                return
+            send(family, signal.SIGCONT)
+        time.sleep(0.0005)
+
+
+def send(processes, signum):
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signum)
+
+
 def test_a_run_killed_again_and_again_ends_in_the_weights_of_a_whole_one(tree, tmp_path):
     whole = Tree(tmp_path / "whole")
     for each in (tree, whole):
@@ -94,9 +113,8 @@ def test_a_run_killed_again_and_again_ends_in_the_weights_of_a_whole_one(tree, t
         job = Job(tree, **LONG, num_workers=str(kill % 2))
         assert job.says(r"resume: ")
         time.sleep(moments.uniform(0.05, 1.2))
-        until = time.monotonic() + 2
-        while kill % 2 and not half_written(tree) and time.monotonic() < until:
-            time.sleep(0.0005)
+        if kill % 2:
+            catch_writing(job, tree)
         job.kill()
         cut += bool(half_written(tree))
         steps += [int(step) for step in re.findall(r"resume: epoch \d+, step (\d+)", job.log)]

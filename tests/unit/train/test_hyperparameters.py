@@ -147,7 +147,8 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw makes its tables
+# the first draw makes its tables
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from([*FIELDS, "lr", "other"]), JSON, max_size=5))
 def test_any_json_either_parses_or_is_refused_with_a_reason(raw):
     try:
@@ -158,6 +159,7 @@ def test_any_json_either_parses_or_is_refused_with_a_reason(raw):
     assert isinstance(outcome, Hyperparameters) or outcome.details
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-12, max_value=100, exclude_min=True))
 def test_any_learning_rate_survives_every_encoding(value):
     read = {parse({"lr": text})[0].learning_rate for text in encodings(value)}
