@@ -159,11 +159,11 @@ def saved_tensors(folder):
 
 
 def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, tmp_path):
-    tree.channel("train", 24)
+    tree.channel("train", 60)  # 45 updates an epoch: the signal may be late
     tree.channel("validation", 4)
     chosen = {"epochs": "3", "batch_size": "4", "log_interval": "5", "augmentation": "strong"}
     whole = Tree(tmp_path / "whole")
-    whole.channel("train", 24)
+    whole.channel("train", 60)
     whole.channel("validation", 4)
     assert whole.train(**chosen).returncode == 0
 
@@ -178,7 +178,9 @@ def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, 
 
     resumed = tree.train(**chosen)
 
-    assert re.search(r"resume: epoch 2, step (2\d|1[89]) ", resumed.stdout), resumed.stdout
+    resume = re.search(r"resume: epoch 2, step (\d+) ", resumed.stdout)
+    assert resume, resumed.stdout
+    assert 45 < int(resume[1]) < 90
     one, other = (load_file(t.root / "model" / "weights.safetensors") for t in (tree, whole))
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert (
@@ -188,7 +190,7 @@ def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, 
 
 
 def test_a_stop_in_the_first_epoch_still_leaves_a_usable_model(tree):
-    tree.channel("train", 40)
+    tree.channel("train", 200)
 
     code, log, seconds = interrupt(
         tree, r"resume: none", batch_size="8", image_size="96", epochs="50"
