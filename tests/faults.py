@@ -4,6 +4,8 @@ Python imports a module of that name at its start if a folder of PYTHONPATH has 
 product knows of this; the folder may as well be mounted into a container.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 WRAP = """
@@ -70,6 +72,17 @@ def at_start():
     time.sleep(SECONDS)
 """
 
+HELD = """
+import pathlib
+
+hold = pathlib.Path(__file__).with_name("hold")
+
+def before(batch):
+    while hold.exists():
+        time.sleep(0.01)
+"""
+"""A batch takes as long as `held` says; the engine shows all the same that it is alive."""
+
 
 def plant(folder: Path, fault: str, **values: int) -> str:
     """Writes the fault, with its capital names as in `values`; returns what PYTHONPATH needs."""
@@ -77,3 +90,14 @@ def plant(folder: Path, fault: str, **values: int) -> str:
     named = "".join(f"{name} = {value}\n" for name, value in values.items())
     (folder / "sitecustomize.py").write_text(WRAP + named + fault)
     return str(folder)
+
+
+@contextmanager
+def held(planted: str) -> Iterator[None]:
+    """No batch of an engine with the fault HELD ends meanwhile; ten seconds of it are too many."""
+    hold = Path(planted) / "hold"
+    hold.touch()
+    try:
+        yield
+    finally:
+        hold.unlink()

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,12 @@ class Server:
         query = more.pop("query", "")
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
         return requests.post(f"{self.url}/invocations{query}", body, headers=headers, timeout=90)
+
+    def measured(self, name: str) -> float:
+        """Of a server of one model, as /metrics tells it; 0 where nothing has been counted."""
+        told = requests.get(f"{self.url}/metrics", timeout=10).text.splitlines()
+        start = f"image_classification_{name}{{"
+        return sum(float(line.split()[-1]) for line in told if line.startswith(start))
 
     def wait(self, status: int, seconds: float = START_SECONDS) -> float:
         """Seconds until /ping answers `status`. Its first answer may take long: gunicorn's parent
@@ -111,6 +117,13 @@ def running(base: Path, log: Path, **settings: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
+
+
+def until(reached: Callable[[], bool], seconds: float = 8) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def gone(process: psutil.Process, seconds: float = 5) -> bool:

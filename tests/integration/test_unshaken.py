@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from tests import make, serving
-from tests.serving import Server
+from tests import faults, make, serving
+from tests.serving import ROOT, Server
 
 PHOTO = make.photo()
 MANY = 1000
@@ -24,11 +25,20 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def unshaken(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A fault that does nothing until a test holds the engine."""
+    return faults.plant(tmp_path_factory.mktemp("planted"), faults.HELD)
+
+
+@pytest.fixture(scope="module")
+def unshaken(
+    tiny_artifact: Path, planted: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("unshaken") / "log"
+    settings = {"HTTP_THREADS": "4", "PYTHONPATH": f"{planted}:{ROOT}"}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * MANY)), hard))
-    with serving.running(tiny_artifact, log, HTTP_THREADS="4") as ready:
+    with serving.running(tiny_artifact, log, **settings) as ready:
         yield ready
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -143,46 +153,55 @@ def test_a_request_behind_one_that_two_servers_would_read_differently_is_never_a
     assert answers.split()[1] in (b"400", b"501")
 
 
-def test_work_that_nobody_waits_for_is_dropped_before_the_engine(unshaken: Server) -> None:
-    """Eight photos are sent to an engine that stands still; six of their clients leave."""
+def test_work_that_nobody_waits_for_is_dropped_before_the_engine(
+    unshaken: Server, planted: str
+) -> None:
+    """Eight photos are sent to an engine that is busy; six of their clients leave."""
     unshaken.invoke(PHOTO)
-    before = images(unshaken)
-    engine = unshaken.engine()
-    engine.suspend()
-    socks = [dial(unshaken) for _ in range(8)]
-    for sock in socks:
-        sock.sendall(HEAD % len(PHOTO) + PHOTO)
-        time.sleep(0.02)
-    time.sleep(0.2)
-    for sock in socks[1:-1]:
-        sock.close()
-    time.sleep(0.2)
-    engine.resume()
-    answers = [socks[0].recv(65536), socks[-1].recv(65536)]
-    socks[0].close()
-    socks[-1].close()
+    before = given(unshaken)
+    with faults.held(planted):
+        first = sent(unshaken)
+        serving.until(lambda: given(unshaken) == before + 1)
+        leaving = [sent(unshaken) for _ in range(6)]
+        last = sent(unshaken)
+        serving.until(lambda: unshaken.measured("queue_images") == 3)  # of its four threads
+        for sock in leaving:
+            sock.close()
+        serving.until(lambda: not left(unshaken))
+    answers = [first.recv(65536), last.recv(65536)]
+    first.close()
+    last.close()
 
     assert [each.split()[1] for each in answers] == [b"200", b"200"]
     # the first was on its way to the engine already
-    assert images(unshaken) - before <= 2
+    assert given(unshaken) - before <= 2
 
 
-def images(server: Server) -> float:
-    """That the engine has been given."""
-    text = requests.get(f"{server.url}/metrics", timeout=10).text
-    line = next(each for each in text.splitlines() if "batch_images_sum" in each)
-    return float(line.split()[-1])
+def sent(server: Server) -> socket.socket:
+    sock = dial(server)
+    sock.sendall(HEAD % len(PHOTO) + PHOTO)
+    return sock
 
 
-def test_refusals_without_number_are_few_lines(tiny_artifact: Path, tmp_path: Path) -> None:
-    few = {"HTTP_THREADS": "1", "QUEUE_IMAGES": "1"}
+def given(server: Server) -> float:
+    """Images that the engine has or had."""
+    return server.measured("batch_images_sum")
+
+
+def left(server: Server) -> list[Any]:
+    """Connections that a client has closed and the server has not."""
+    return [each for each in server.worker().net_connections() if each.status == "CLOSE_WAIT"]
+
+
+def test_refusals_without_number_are_few_lines(
+    tiny_artifact: Path, planted: str, tmp_path: Path
+) -> None:
+    few = {"HTTP_THREADS": "1", "QUEUE_IMAGES": "1", "PYTHONPATH": f"{planted}:{ROOT}"}
     with serving.running(tiny_artifact, tmp_path / "log", **few) as server:
-        engine = server.engine()
-        engine.suspend()
         with ThreadPoolExecutor(20) as pool:
-            asked = [pool.submit(server.invoke, PHOTO) for _ in range(200)]
-            time.sleep(0.5)
-            engine.resume()
+            with faults.held(planted):
+                asked = [pool.submit(server.invoke, PHOTO) for _ in range(200)]
+                serving.until(lambda: sum(each.done() for each in asked) > 50)
             statuses = [each.result().status_code for each in asked]
         said = [line for line in server.log.read_text().splitlines() if "503" in line]
 
