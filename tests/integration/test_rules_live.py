@@ -1,5 +1,6 @@
 """Rules beside a running training: what they say, and what their actions do."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -142,9 +143,10 @@ def test_the_death_of_the_rules_never_harms_the_job(tree):
         deadline = time.monotonic() + 100
         while killed is None and time.monotonic() < deadline:
             for child in psutil.Process(process.pid).children(recursive=True):
-                if "debugger.live" in child.cmdline():
-                    child.kill()
-                    killed = child.pid
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by now
+                    if "debugger.live" in child.cmdline():
+                        child.kill()
+                        killed = child.pid
             time.sleep(0.1)
         log, _ = process.communicate(timeout=200)
 

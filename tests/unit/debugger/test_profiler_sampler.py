@@ -1,8 +1,10 @@
 """The sampler on this machine, and what a container's limits make of it."""
 
 import json
+import os
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -43,13 +45,13 @@ def test_without_control_groups_nothing_is_known_of_their_use(tmp_path):
     assert resources.memory_used(tmp_path) is None
 
 
-def test_a_quota_makes_a_machine_of_its_own(tmp_path):
+def test_a_quota_makes_a_machine_of_its_own(tmp_path, monkeypatch):
     files = {**QUOTA_2, "sys/fs/cgroup/cpu.max": "50000 100000\n"}
     root = recorded(tmp_path, files)
+    clock = iter((1000.0, 1000.2))
+    monkeypatch.setattr("debugger.profiler.machine.time", SimpleNamespace(monotonic=clock.__next__))
     machine = Machine(root)
-    begun = time.monotonic()
-    time.sleep(0.2)
-    used = 12.5 + 0.25 * (time.monotonic() - begun)  # half of its half a processor
+    used = 12.5 + 0.25 * 0.2  # half of its half a processor
     (root / "sys/fs/cgroup/cpu.stat").write_text(f"usage_usec {round(used * 1e6)}\n")
 
     readings = machine.read()
@@ -57,7 +59,7 @@ def test_a_quota_makes_a_machine_of_its_own(tmp_path):
     cores = [each.value for each in readings if each.dimension == "CPUUtilization"]
     assert machine.cores == 0.5
     assert machine.memory_bytes == GIB
-    assert cores == [pytest.approx(50, abs=10)]
+    assert cores == [pytest.approx(50)]
     assert next(each.value for each in readings if each.name == "MemoryUsedPercent") == 25
 
 
@@ -80,6 +82,12 @@ def made(tmp_path, said, changed=lambda settings: None, interval=100):
         from_hyperparameters("system", interval, tmp_path / "out"), config, tmp_path / "local"
     )
     return Sampler(watched, "algo-1", 1, said.append, changed), config
+
+
+def replace(config, value):
+    """At once: the sampler may read it at any moment."""
+    config.with_suffix(".new").write_text(json.dumps(value))
+    os.replace(config.with_suffix(".new"), config)
 
 
 def wait_for(reached):
@@ -114,9 +122,9 @@ def test_a_changed_file_changes_where_and_whether_samples_are_written(tmp_path):
     sampling, config = made(tmp_path, said, told.append)
     sampling.start()
     wait_for(lambda: sampling.samples >= 1)
-    config.write_text(json.dumps({"ProfilingIntervalInMilliseconds": 100}))
+    replace(config, {"ProfilingIntervalInMilliseconds": 100})
     wait_for(lambda: (tmp_path / "local").exists())
-    config.write_text(json.dumps({"DisableProfiler": True}))
+    replace(config, {"DisableProfiler": True})
     wait_for(lambda: len(told) == 2)
     samples = sampling.samples
     time.sleep(0.3)

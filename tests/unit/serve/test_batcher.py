@@ -22,28 +22,36 @@ def opened(limit: int = 10) -> Batcher:
     return batcher
 
 
-class Client(threading.Thread):
-    """Asks in a thread of its own; `outcome` is the places that answered, or what was refused."""
+class HungUp(threading.Event):
+    """Knows whether anybody has looked at it, as is done for what is in the queue."""
 
-    def __init__(
-        self,
-        batcher: Batcher,
-        images: list[Image],
-        seconds: float = 5,
-        hung_up: threading.Event | None = None,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._batcher, self._images, self._hung_up = batcher, images, hung_up
+        self.looked = threading.Event()
+
+    def is_set(self) -> bool:
+        self.looked.set()
+        return super().is_set()
+
+
+class Client(threading.Thread):
+    """Asks in a thread of its own, and is made once its images are in the queue or refused;
+    `outcome` is the places that answered, or what was refused."""
+
+    def __init__(self, batcher: Batcher, images: list[Image], seconds: float = 5) -> None:
+        super().__init__()
+        self._batcher, self._images, self.hung_up = batcher, images, HungUp()
         self._deadline = time.monotonic() + seconds
         self._outcome: list[int | str] | str = "nothing yet"
         self.start()
-        time.sleep(0.05)
+        while self.is_alive() and not self.hung_up.looked.wait(0.01):
+            pass
 
     def run(self) -> None:
         try:
             self._outcome = [
                 row.message if isinstance(row, PayloadError) else int(row[0])
-                for row in self._batcher.classify(self._images, self._deadline, self._hung_up)
+                for row in self._batcher.classify(self._images, self._deadline, self.hung_up)
             ]
         except (AbandonedError, BusyError) as error:
             self._outcome = error.message
@@ -128,10 +136,10 @@ def test_expired_images_never_reach_the_engine() -> None:
 
 
 def test_a_client_that_hangs_up_is_dropped_before_the_engine_and_its_thread_is_free() -> None:
-    batcher, hung_up = opened(), threading.Event()
-    gone = Client(batcher, [PIXELS] * 3, hung_up=hung_up)
+    batcher = opened()
+    gone = Client(batcher, [PIXELS] * 3)
     stays = Client(batcher, [PIXELS])
-    hung_up.set()
+    gone.hung_up.set()
     batch = take(batcher, 8)
     batching.resolve(batch, rows(batch))
 
@@ -142,13 +150,17 @@ def test_a_client_that_hangs_up_is_dropped_before_the_engine_and_its_thread_is_f
 
 def test_what_waits_is_shared_among_idle_engines() -> None:
     batcher, batches = opened(), list[list[Ticket]]()
-    engines = [threading.Thread(target=lambda: batches.append(take(batcher, 8))) for _ in range(2)]
-    for engine in engines:
-        engine.start()
-    time.sleep(0.1)
-    answer = Client(batcher, [PIXELS] * 6)
-    for engine in engines:
-        engine.join(5)
+
+    def engine(station: batching.Station) -> None:
+        batches.append(batcher.take(station, 8, lambda: False))
+
+    with batcher.station(1) as one, batcher.station(1) as other:
+        engines = [threading.Thread(target=engine, args=(each,)) for each in (one, other)]
+        for each in engines:
+            each.start()
+        answer = Client(batcher, [PIXELS] * 6)
+        for each in engines:
+            each.join(5)
     for batch in batches:
         batching.resolve(batch, rows(batch))
 
@@ -167,6 +179,7 @@ def test_a_busy_engine_is_sent_a_full_batch_ahead_and_no_other() -> None:
         )
         lane.start()
         clients.append(Client(batcher, [PIXELS]))
+        time.sleep(0.05)  # in which the lane could take it
         one_waits = list(ahead)
         clients.append(Client(batcher, [PIXELS]))
         lane.join(5)
@@ -233,7 +246,7 @@ def test_one_image_may_be_refused_alone() -> None:
 
 def test_a_full_queue_is_refused_with_its_limit_and_expired_images_make_room() -> None:
     batcher = opened(limit=3)
-    late = Client(batcher, [PIXELS] * 3, seconds=0.3)
+    late = Client(batcher, [PIXELS] * 3, seconds=1)
     with pytest.raises(BusyError, match="limit is 3"):
         batcher.classify([PIXELS], time.monotonic() + 1)
     late.outcome()

@@ -33,14 +33,14 @@ def listening(name):
 
 def test_the_first_of_a_kind_is_a_line_and_the_others_are_a_count():
     log, heard = listening("flood.count")
-    flood = Flood(log, 0.2)
+    flood = Flood(log, 2.0)
     for waiting in range(1000):
         flood.say(f"{waiting} images wait", f"503 id={waiting}")
     flood.say("no engine is ready", "503 id=x")
 
     lines = heard.wait(3)
     assert lines[:2] == ["503 id=0", "503 id=x"]
-    assert lines[2] == "999 more in 0 s: N images wait"
+    assert lines[2] == "999 more in 2 s: N images wait"
 
 
 def test_a_kind_that_has_been_quiet_is_said_again():
