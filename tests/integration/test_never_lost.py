@@ -205,6 +205,13 @@ def limited(tree, mebibytes, **hyperparameters):
     )  # fmt: skip
 
 
+def died_below(done):
+    """A library below torch that is refused memory may call a kernel that it could not make, abort,
+    or end the process for want of a thread: nothing of ours can say why."""
+    threadless = done.returncode == 1 and "libgomp: Thread creation failed" in done.stderr
+    return threadless or done.returncode in (-signal.SIGSEGV, -signal.SIGABRT)
+
+
 ROOMY = {"image_size": "128", "batch_size": "64", "evaluation_batch_size": "4", "epochs": "1"}
 
 
@@ -219,10 +226,8 @@ def test_an_update_that_does_not_fit_is_made_in_smaller_parts_and_said(tmp_path)
         warnings = done.stdout.count("warning: out of memory")
         if done.returncode == 0 and warnings:
             break
-        # a library below torch that is refused memory may call a kernel that it could not make
-        crashed = done.returncode == -signal.SIGSEGV
-        refused = crashed or done.returncode == 0 or tree.failure.startswith("host-memory: ")
-        assert refused, done.stderr
+        known = done.returncode == 0 or died_below(done)
+        assert known or tree.failure.startswith("host-memory: "), done.stderr
         low, high = (low, middle) if done.returncode == 0 else (middle, high)
         middle = (low + high) // 2
 
@@ -237,7 +242,10 @@ def test_memory_that_does_not_do_for_the_half_is_a_failure_with_the_numbers(tree
     tree.channel("train", 24)
     tree.channel("validation", 2)
 
-    done = limited(tree, 200, **ROOMY)
+    for mebibytes in range(200, 220, 4):
+        done = limited(tree, mebibytes, **ROOMY)
+        if not died_below(done):
+            break
 
     assert done.returncode == 1
     assert tree.failure.startswith("host-memory: out of memory with 32 photos at a time, after")
