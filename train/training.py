@@ -29,7 +29,6 @@ from train import (
 from train.answers import Answers
 from train.batches import Batches
 from train.channels import Splits
-from train.contents import PART, Contents
 from train.doctor import policy
 from train.evaluate import Evaluation, StopRequestedError, evaluate
 from train.features import prepare as features
@@ -40,6 +39,7 @@ from train.index import Index
 from train.interruption import Interruption
 from train.mix import Mix
 from train.progress import Bar, MetricsFile, metrics_line, say
+from train.replaced import PART, Contents
 from train.saving import Saving
 from train.tensorboard import Scalars
 from train.waiting import Timed
