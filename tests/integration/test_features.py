@@ -216,8 +216,14 @@ def test_openvino_asks_no_host():
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not DATA.is_dir(), reason="no DATA_DIR with hymenoptera: no real photos")
-def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, monkeypatch):
-    """Over 5 seeds of head and order; the backbone is pretrained where PRETRAINED_DIR has it."""
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(
+    tmp_path, monkeypatch, precision
+):
+    """Over 5 seeds of head and order; the backbone is pretrained where PRETRAINED_DIR has it. In
+    float32 the two ways agree seed by seed, as two of them show; in a job's own arithmetic two
+    engines round differently, and a seed may take another turn."""
+    seeds = SEEDS if precision == "auto" else SEEDS[:2]
     monkeypatch.setenv(places.WARM_POOL, str(tmp_path / "pool"))
     if not (Path(os.environ.get("PRETRAINED_DIR", "missing")) / "resnet18.safetensors").is_file():
         torch.manual_seed(0)
@@ -234,7 +240,7 @@ def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, 
         tree.command(
             network="resnet18", pretrained="true", image_size="64", epochs="2", seed=str(seed),
             fine_tune="head", feature_cache=cached, hidden_units="[32]", batch_size="32",
-            precision="float32",  # in bfloat16 two engines round differently, where there is any
+            precision=precision,
         )  # fmt: skip
         job = Job.read(tree.root, {})
         chosen, _ = hyperparameters.parse(job.hyperparameters)
@@ -246,8 +252,12 @@ def test_on_real_photos_the_accuracy_is_that_of_the_photos_themselves(tmp_path, 
         run.scalars.close()
         return run.state.history[-1]["validation_top1_accuracy"]
 
-    seen = {cached: [accuracy(seed, cached) for seed in SEEDS] for cached in ("true", "false")}
+    seen = {cached: [accuracy(seed, cached) for seed in seeds] for cached in ("true", "false")}
 
     by_features, by_photos = (np.array(values) for values in seen.values())
-    assert np.abs(by_features - by_photos).max() <= 0.02  # three of 153 photos
-    assert abs(by_features.mean() - by_photos.mean()) <= 0.01
+    if precision == "float32":
+        assert np.abs(by_features - by_photos).max() <= 0.02  # three of 153 photos
+        assert abs(by_features.mean() - by_photos.mean()) <= 0.01
+    else:
+        error = np.sqrt((by_features.var(ddof=1) + by_photos.var(ddof=1)) / len(seeds))
+        assert abs(by_features.mean() - by_photos.mean()) <= 2 * error + 2 / 153
