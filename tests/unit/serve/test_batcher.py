@@ -35,7 +35,7 @@ class HungUp(threading.Event):
 
 
 class Client(threading.Thread):
-    """Asks in a thread of its own, and is made once its images are in the queue or refused;
+    """Asks in a thread of its own, and is made once its images are in the queue;
     `outcome` is the places that answered, or what was refused."""
 
     def __init__(self, batcher: Batcher, images: list[Image], seconds: float = 5) -> None:
@@ -44,8 +44,7 @@ class Client(threading.Thread):
         self._deadline = time.monotonic() + seconds
         self._outcome: list[int | str] | str = "nothing yet"
         self.start()
-        while self.is_alive() and not self.hung_up.looked.wait(0.01):
-            pass
+        self.hung_up.looked.wait(2)
 
     def run(self) -> None:
         try:
