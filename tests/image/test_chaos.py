@@ -70,6 +70,7 @@ def served(request: pytest.FixtureRequest) -> Served:
 @contextmanager
 def started(served: Served, log: Path, *options: str) -> Iterator[Container]:
     port, name = free_port(), f"chaos-{log.parent.name}"[:60]
+    remove(name)  # of a run that was broken off
     with log.open("wb") as file:
         process = subprocess.Popen(
             ["docker", "run", "--rm", "--name", name, "--network=host",
@@ -82,8 +83,12 @@ def started(served: Served, log: Path, *options: str) -> Iterator[Container]:
     try:
         yield container
     finally:
-        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        remove(name)
         process.wait(60)
+
+
+def remove(name: str) -> None:
+    subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")

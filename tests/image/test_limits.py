@@ -98,6 +98,7 @@ def test_shared_memory_that_others_fill_is_named(docker, image, tree):
     tree.config("hyperparameters.json", {**TINY, "num_workers": "2", "epochs": "100000",
                                          "image_size": "64", "batch_size": "64"})  # fmt: skip
     name = f"shm-{tree.root.parent.name}"[:60]
+    docker("rm", "--force", name)  # of a run that was broken off
     with subprocess.Popen(
         ["docker", "run", "--rm", "--name", name, "--network=none", "--shm-size=64m",
          "-v", f"{tree.root}:/opt/ml", image, "train"],
@@ -124,6 +125,7 @@ def test_docker_stop_leaves_a_checkpoint_and_a_model_within_thirty_seconds(
     for split in ("train", "validation"):
         tree.channel(split, 100)
     name = f"stop-{size}-{tree.root.parent.name}"[:60]
+    docker("rm", "--force", name)  # of a run that was broken off
     with subprocess.Popen(
         ["docker", "run", "--rm", "--name", name, "--network=none", "-v", f"{tree.root}:/opt/ml",
          image, "train"],

@@ -103,6 +103,7 @@ def test_every_command_of_the_readme_runs(docker, image, home):
         **os.environ, "HOME": str(home), "VENV": sys.prefix, "AWS_REGION": "us-east-1",
         "IMAGE": image, "DOCKER_CONFIG": str(home / "docker"),
     }  # fmt: skip
+    docker("rm", "--force", "local-test-serve-8080")  # of a run that was broken off
     try:
         for command in commands:
             more = LOWERED[command].format(base=home / "demo")

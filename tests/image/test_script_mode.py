@@ -81,6 +81,7 @@ def test_a_script_that_fails_says_so(docker, image, tree):
 
 def test_a_stop_reaches_the_script(docker, image, tree):
     name = f"script-{tree.root.parent.name}"[:60]
+    docker("rm", "--force", name)  # of a run that was broken off
     with subprocess.Popen(
         command(image, tree, name, epochs="1000", lr="1"), stdout=subprocess.PIPE, text=True
     ) as process:
