@@ -25,9 +25,7 @@ class Load:
             try:
                 self.statuses.append(self.server.invoke(PHOTO).status_code)
             except requests.RequestException as error:
-                # nothing listens: not the same as a connection that is cut
-                refused = "Connection refused" in str(error)
-                self.statuses.append("refused" if refused else type(error).__name__)
+                self.statuses.append(_why(error))
                 time.sleep(0.01)
             self.slowest = max(self.slowest, time.monotonic() - start)
             time.sleep(self._pause)
@@ -36,3 +34,11 @@ class Load:
         self.running = False
         for thread in self.threads:
             thread.join()
+
+
+def _why(error: requests.RequestException) -> str:
+    """Nothing listens; what listened ended before a byte of an answer; or an answer was cut."""
+    if "Connection refused" in str(error):
+        return "refused"
+    silent = isinstance(error, requests.ConnectionError) and "Connection aborted" in str(error)
+    return "unanswered" if silent else type(error).__name__

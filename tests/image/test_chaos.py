@@ -186,6 +186,7 @@ def test_sigterm_under_load_finishes_what_was_begun(hurt: Container) -> None:
     """The last one for this container."""
     load = Load(hurt, clients=8, pause=0.0)
     time.sleep(1)
+    before = len(load.statuses)
     start = time.monotonic()
     code = hurt.stop()
     took = time.monotonic() - start
@@ -193,8 +194,11 @@ def test_sigterm_under_load_finishes_what_was_begun(hurt: Container) -> None:
 
     assert code == 0
     assert took < 30
-    # a connection that is refused has lost nothing; one that is cut would have
-    assert set(load.statuses) == {200, "refused"}
+    assert set(load.statuses[:before]) == {200}
+    # a connection that is refused has lost nothing, nor has one that the kernel made at the end and
+    # no server accepted, which is not every client's; one that is cut would have
+    assert set(load.statuses) - {"unanswered"} == {200, "refused"}
+    assert load.statuses.count("unanswered") < len(load.threads)
 
 
 def test_a_slow_load_under_traffic_is_503_and_then_200_for_ever(
