@@ -43,7 +43,7 @@ def hosts(tmp_path):
 
 
 def assert_ended_together(hosts, *words, code=1):
-    """All hosts within the time, each with the words in its reason."""
+    """All hosts within the time from now, each with the words in its reason."""
     started = time.monotonic()
     codes = hosts.wait(TOGETHER_SECONDS + 30)
 
@@ -358,6 +358,7 @@ def test_replicated_channels_that_differ_are_named_with_their_hosts(hosts):
     next(hosts.trees[1].root.glob("input/data/train/red/*.jpg")).unlink()
 
     hosts.start(epochs="1")
+    hosts.wait_for(0, "cluster: 2 processes on 2 hosts")
 
     assert_ended_together(hosts, "the train photos differ", "127.0.0.1 has 60", "127.0.0.2 has 59")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from tests import make, serving
 PHOTO = make.photo()
 JPEG = {"Content-Type": "image/jpeg"}
 CYCLES = 200 if os.environ.get("SOAK") == "1" else 20
+LEAST_BYTES = 0 if os.environ.get("SOAK") == "1" else 4 << 20
+"""What an allocator may hold on to, beside 2 %; over many cycles 2 % are enough."""
 NAMES = ["ant", "bee", "cat", "dog"]
 
 
@@ -57,10 +60,12 @@ class Models:
         return list(self.server.worker().children())
 
     def memory(self) -> int:
-        """Bytes of the server's processes, engines too."""
+        """Bytes that the server's processes have of their own, engines too; pages of files come and
+        go as the kernel likes."""
         parent = psutil.Process(self.server.process.pid)
         tree = [parent, *parent.children(recursive=True)]
-        return sum(int(each.memory_info().rss) for each in tree)
+        told = [Path(f"/proc/{each.pid}/status").read_text() for each in tree]
+        return sum(int(each.partition("RssAnon:")[2].split()[0]) << 10 for each in told)
 
 
 @pytest.fixture(scope="module")
@@ -318,5 +323,6 @@ def test_memory_comes_back_whole_however_often_models_come_and_go(
             assert models.unload(name).status_code == 200
             ends.append(models.memory())
 
-    # the first one pays for what a server's first request brings into memory
-    assert ends[-1] < 1.02 * ends[0], ends
+    # the first ones pay for what a server's first requests bring into memory
+    first = statistics.median(ends[:5])
+    assert ends[-1] < first + max(0.02 * first, LEAST_BYTES), ends
