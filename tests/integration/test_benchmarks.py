@@ -196,7 +196,8 @@ def test_startup_ends_with_the_imports_and_a_jobs_first_step():
 def training():
     """With photos made up in code: their splits have other names than an ImageFolder's `val`."""
     small = ("--per-class", "4", "--crops", "2", "--updates", "1", "--starts", "1")
-    return run("training", *TINY, *small, "--epochs", "3", "--trials", "1", OMP_NUM_THREADS="1")
+    counts = ("--epochs", "2", "3", "--trials", "1", "--seeds", "2")
+    return run("training", *TINY, *small, *counts, OMP_NUM_THREADS="1")
 
 
 def test_training_ends_with_both_sides_figures_and_says_what_was_measured(training):
@@ -207,12 +208,22 @@ def test_training_ends_with_both_sides_figures_and_says_what_was_measured(traini
     measured, computed = result["plain"]["measured"], result["plain"]["computed"]
     assert len(measured["epoch_seconds"]) == len(measured["accuracy"]) == 2
     whole = measured["seconds"] + measured["epoch_seconds"][1]
-    assert computed == {"3": pytest.approx(whole, abs=0.01)}
-    assert {key: len(each["accuracy"]) for key, each in result["ours"].items()} == {"3": 3}
+    assert computed == {"2": measured["seconds"], "3": pytest.approx(whole, abs=0.01)}
+    assert {key: len(each["accuracy"]) for key, each in result["ours"].items()} == {"2": 2, "3": 3}
+    seeded = result["seeds"]
+    assert (seeded["epochs"], len(seeded["accuracy"])) == (2, 2)
+    assert result["ratio"]["accuracy_difference"] == pytest.approx(
+        sum(seeded["accuracy"]) / 2 - measured["accuracy"][-1], abs=1e-3
+    )
     assert len(result["sweep"]["trials"]) == 1
     assert result["first_step_seconds"] > 0
     assert 0 <= result["full_fine_tuning"]["data_wait_share"] <= 1
-    for line in ("measured: 2 epochs, s", "head, 3 epochs, s (plain computed)"):
+    for line in (
+        "measured: 2 epochs, s",
+        "head, 2 epochs, s (plain measured)",
+        "head, 3 epochs, s (plain computed)",
+        "accuracy after 2 epochs (ours: 2 seeds)",
+    ):
         assert line in training.stdout
 
 
