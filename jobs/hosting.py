@@ -51,9 +51,10 @@ def artifact(aws: Aws, project: Project, asked: str) -> str:
 
 
 def make_model(aws: Aws, project: Project, uri: str, word: str) -> str:
-    name = names.new(project, word)
-    aws.sagemaker.create_model(**requests.model(project, name, uri))
-    return name
+    def make(name: str) -> None:
+        aws.sagemaker.create_model(**requests.model(project, name, uri))
+
+    return names.made(project, word, make)
 
 
 def deploy(aws: Aws, project: Project, asked: str, say: watch.Say, wait: bool) -> str:
@@ -218,12 +219,15 @@ def transform(
     """Classifies every object under `source`. Returns the job's name."""
     project = replace(project, deploy=replace(project.deploy, kind="realtime"))  # one model
     model = make_model(aws, project, artifact(aws, project, asked), "batch")
-    name = names.new(project, "transform")
-    request = requests.transform_job(project, name, model, source)
-    aws.sagemaker.create_transform_job(**request)
+
+    def make(name: str) -> None:
+        aws.sagemaker.create_transform_job(**requests.transform_job(project, name, model, source))
+
+    name = names.made(project, "transform", make)
     say(f"{name}: started over {source}")
     if wait:
         watch.transform(aws, name, say)
+        request = requests.transform_job(project, name, model, source)
         say(f"answers: {request['TransformOutput']['S3OutputPath']}")
     return name
 

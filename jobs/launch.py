@@ -124,9 +124,13 @@ def train(
         name = _taken_up(there, say)
     else:
         send_data(aws, project, beside, say, prune)
-        name = names.new(project, "train")
-        request = requests.training_job(project, described(), name, places(project))
-        aws.sagemaker.create_training_job(**request)
+        image = described()
+
+        def make(name: str) -> None:
+            request = requests.training_job(project, image, name, places(project))
+            aws.sagemaker.create_training_job(**request)
+
+        name = names.made(project, "train", make)
         say(f"{name}: started")
     if wait:
         finished = watch.training(aws, name, say)
@@ -184,9 +188,12 @@ def tune(
         image = described()
         asked = specification(project, image, beside)
         send_data(aws, project, beside, say, prune)
-        name = names.new(project, "tune")
-        request = requests.tuning_job(project, image, name, places(project), asked)
-        aws.sagemaker.create_hyper_parameter_tuning_job(**request)
+
+        def make(name: str) -> None:
+            request = requests.tuning_job(project, image, name, places(project), asked)
+            aws.sagemaker.create_hyper_parameter_tuning_job(**request)
+
+        name = names.made(project, "tune", make)
         say(f"{name}: started")
     if wait:
         finished = watch.tuning(aws, name, say)

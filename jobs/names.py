@@ -6,14 +6,18 @@ Everything is found again by its whole name: what another project's merely conta
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from jobs.project import Project
 
 SEARCH, LONGEST = 32, 63
 """Most characters of a search's name, and of any other: API/CreateHyperParameterTuningJob."""
 TIME = 12
+TRIES = 3
+"""Of a name: another start may have been first in the same second."""
 TRIAL = r"-\d{3}-[0-9a-f]{8}"
 """What the platform puts behind a search's name for each of its jobs."""
 
@@ -30,6 +34,25 @@ def stem(project: Project, word: str) -> str:
 
 def new(project: Project, word: str) -> str:
     return stem(project, word) + time.strftime("%y%m%d%H%M%S", time.gmtime())
+
+
+def made(project: Project, word: str, make: Callable[[str], Any]) -> str:
+    """The new name that `make` was called with, the first that is not taken."""
+    for left in reversed(range(TRIES)):
+        name = new(project, word)
+        try:
+            make(name)
+        except ClientError as error:
+            if not left or not _taken(error.response.get("Error", {})):
+                raise
+            time.sleep(1)
+        else:
+            break
+    return name
+
+
+def _taken(said: dict[str, Any]) -> bool:
+    return said.get("Code") == "ResourceInUse" or "already exist" in said.get("Message", "").lower()
 
 
 KINDS = {

@@ -5,6 +5,7 @@ import json
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from describe.__main__ import describe
@@ -155,6 +156,35 @@ def test_names_fit_and_come_in_the_order_of_time(word, most):
     if word == "tune":
         other = changed(name="a" * 39 + "b")
         assert names.stem(long, word) != names.stem(other, word)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ResourceInUse", "Resource Already Exists: dogs"),
+        ("ValidationException", "Cannot create already existing model"),
+    ],
+)
+def test_a_name_that_another_start_took_in_the_same_second_is_passed_over(code, message):
+    asked = []
+
+    def make(name):
+        asked.append(name)
+        if len(asked) == 1:
+            raise ClientError({"Error": {"Code": code, "Message": message}}, "Create")
+
+    name = names.made(PROJECT, "train", make)
+
+    assert asked[0] < asked[1] == name
+
+
+def test_any_other_refusal_is_told_at_once():
+    def make(name):
+        refused = {"Error": {"Code": "ResourceLimitExceeded", "Message": "0 instances"}}
+        raise ClientError(refused, "Create")
+
+    with pytest.raises(ClientError, match="0 instances"):
+        names.made(PROJECT, "train", make)
 
 
 @pytest.mark.parametrize("kind", ["serverless", "multi-model"])
