@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +71,25 @@ class Tree:
         self.config("hyperparameters.json", {**TINY, **hyperparameters})
         environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(self.root), "PYTHONPATH": str(ROOT)}
         return [sys.executable, "-m", "container.entrypoint", "train"], environment
+
+    def interrupt(self, pattern: str, **hyperparameters: str) -> tuple[int, str, float]:
+        """Runs a job until its log matches, then stops it as the platform does: exit code, log,
+        seconds from the signal to the end."""
+        command, environment = self.command(**hyperparameters)
+        lines = []
+        with subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if re.search(pattern, line):
+                    break
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            lines += process.stdout.readlines()
+            return process.wait(60), "".join(lines), time.monotonic() - started
 
     def train(
         self, environment: dict[str, str] | None = None, **hyperparameters: str

@@ -1,32 +1,12 @@
 """A stop after the last epoch: the model is kept, and says what there was no time for."""
 
-import re
-import signal
-import subprocess
-
 import pytest
 
 from artifact import archive
 from artifact.inference import Classifier
-from tests.tree import ROOT, Tree
+from tests.tree import Tree
 
 EVERYTHING = ["final_evaluation", "calibration", "compiled_engine", "report"]
-
-
-def stopped(tree, pattern, **hyperparameters):
-    """The log of a job that is stopped, as the platform does it, once its log has the pattern."""
-    command, environment = tree.command(**hyperparameters)
-    lines = []
-    with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:  # fmt: skip
-        for line in process.stdout:
-            lines.append(line)
-            if re.search(pattern, line):
-                process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, "".join(lines)
-    return "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +24,11 @@ def test_a_stop_says_what_it_left_out(tmp_path, phase, skipped):
     for split in ("validation", "test"):
         tree.channel(split, 60)
 
-    log = stopped(tree, phase, epochs="1", evaluation_batch_size="1", compile_engine="true")
+    code, log, _ = tree.interrupt(
+        phase, epochs="1", evaluation_batch_size="1", compile_engine="true"
+    )
 
+    assert code == 0, log
     described = tree.description
     assert described["training"]["skipped"] == skipped
     assert described["training"]["interrupted"] is True
@@ -63,8 +46,9 @@ def test_a_stop_skips_no_engine_that_was_not_to_be(tmp_path):
     tree.channel("train", 12)
     tree.channel("validation", 60)
 
-    stopped(tree, "^epoch=1 ", epochs="1", evaluation_batch_size="1")
+    code, log, _ = tree.interrupt("^epoch=1 ", epochs="1", evaluation_batch_size="1")
 
+    assert code == 0, log
     assert tree.description["training"]["skipped"] == ["final_evaluation", "calibration", "report"]
 
 

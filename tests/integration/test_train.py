@@ -2,10 +2,8 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from torchvision import models
 
 from artifact.inference import Classifier
 from describe import metrics
-from tests.tree import ROOT, Tree, photo
+from tests.tree import Tree, photo
 
 METRICS = [
     "train_loss", "train_top1_accuracy", "validation_loss", "validation_top1_accuracy",
@@ -125,25 +123,6 @@ def test_a_run_with_other_hyperparameters_does_not_take_up_the_checkpoint(finish
     assert "learning_rate 0.001 -> 0.002" in done.stdout
 
 
-def interrupt(tree, pattern, **hyperparameters):
-    """Runs a job until its log matches, then stops it as the platform does: exit code, log, seconds
-    from the signal to the end."""
-    command, environment = tree.command(**hyperparameters)
-    lines = []
-    with subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:  # fmt: skip
-        for line in process.stdout:
-            lines.append(line)
-            if re.search(pattern, line):
-                break
-        started = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        lines += process.stdout.readlines()
-        return process.wait(60), "".join(lines), time.monotonic() - started
-
-
 def saved_tensors(folder):
     """What smdebug's own reader finds; in a process of its own, for it warns at import."""
     program = (
@@ -167,7 +146,7 @@ def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, 
     whole.channel("validation", 4)
     assert whole.train(**chosen).returncode == 0
 
-    code, log, seconds = interrupt(tree, r"epoch 2/3: ", **chosen)
+    code, log, seconds = tree.interrupt(r"epoch 2/3: ", **chosen)
 
     assert code == 0, log
     assert seconds < 30
@@ -192,8 +171,8 @@ def test_a_stop_in_mid_epoch_keeps_a_usable_model_and_resumes_bit_for_bit(tree, 
 def test_a_stop_in_the_first_epoch_still_leaves_a_usable_model(tree):
     tree.channel("train", 200)
 
-    code, log, seconds = interrupt(
-        tree, r"resume: none", batch_size="8", image_size="96", epochs="50"
+    code, log, seconds = tree.interrupt(
+        r"resume: none", batch_size="8", image_size="96", epochs="50"
     )
 
     assert code == 0, log
